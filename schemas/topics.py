@@ -1,0 +1,61 @@
+"""Every topic: its name, its records, its partitions and how long it keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import get_args
+
+from schemas.commands import Command
+from schemas.events import Event
+from schemas.records import AnswerPiece, ConversationSnapshot, DeadLetter, KnowledgeDocument
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+PARTITIONS = 6
+"""Shared by all topics keyed by conversation. Fixed at creation: another count remaps the keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it must exist on the broker."""
+
+    name: str
+    records: tuple[type, ...]
+    partitions: int
+    config: Mapping[str, str]
+
+    def subject(self, record: type) -> str:
+        """The registry's subject of a record here (strategy TopicRecordName)."""
+        return f"{self.name}-{full_name(record)}"
+
+
+def full_name(record: type) -> str:
+    """The Avro name of a record, which is also its `ce_type`."""
+    return f"parley.{record.__name__}"
+
+
+def _keeping(retention_ms: int) -> Mapping[str, str]:
+    return MappingProxyType({"cleanup.policy": "delete", "retention.ms": str(retention_ms)})
+
+
+_FOR_EVER = _keeping(-1)
+_COMPACTED = MappingProxyType({"cleanup.policy": "compact"})
+
+COMMANDS = Topic("parley.commands.v1", get_args(Command), PARTITIONS, _keeping(7 * DAY_MS))
+EVENTS = Topic("parley.events.v1", get_args(Event), PARTITIONS, _FOR_EVER)
+CONVERSATIONS = Topic("parley.conversations.v1", (ConversationSnapshot,), PARTITIONS, _COMPACTED)
+TOKENS = Topic("parley.tokens.v1", (AnswerPiece,), PARTITIONS, _keeping(HOUR_MS))
+CONFIG = Topic("parley.config.v1", (), 1, _COMPACTED)
+KNOWLEDGE = Topic("parley.knowledge.v1", (KnowledgeDocument,), 1, _COMPACTED)
+DEAD_LETTERS = Topic("parley.dead-letters.v1", (DeadLetter,), 1, _keeping(14 * DAY_MS))
+
+TOPICS = (COMMANDS, EVENTS, CONVERSATIONS, TOKENS, CONFIG, KNOWLEDGE, DEAD_LETTERS)
+"""The catalogue, in the order of the flow."""
+
+
+def conversation_key(tenant_id: str, conversation_id: str) -> bytes:
+    """The key of every record of a conversation."""
+    return f"{tenant_id}:{conversation_id}".encode()
