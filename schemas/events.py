@@ -1,4 +1,4 @@
-"""Facts of a conversation, in the past tense and in `seq` order. Only its single writer adds any."""
+"""Facts of a conversation, in the past tense and in `seq` order. One stage alone adds them."""
 
 from __future__ import annotations
 

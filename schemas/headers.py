@@ -1,0 +1,86 @@
+"""Record headers: CloudEvents in binary mode, our extensions, and the bare trace context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from schemas.envelope import CommandEnvelope, Envelope
+from schemas.topics import full_name
+
+Headers = list[tuple[str, bytes]]
+
+SPEC_VERSION = b"1.0"
+KNOWN = frozenset(
+    (
+        "ce_id",
+        "ce_type",
+        "ce_source",
+        "ce_time",
+        "ce_subject",
+        "ce_specversion",
+        "tenantid",
+        "correlationid",
+        "causationid",
+        "traceparent",
+    )
+)
+"""All that we write, and all that a dead letter repeats: foreign headers may hold anything."""
+
+_TYPES: dict[type, bytes] = {}
+
+
+def event_headers(event: type, envelope: Envelope, source: bytes) -> Headers:
+    """Headers of an event. `source` is the writing stage, such as `b"/parley/conversation"`."""
+    return _headers(event, envelope.event_id, envelope.occurred_at, source, envelope)
+
+
+def command_headers(command: type, envelope: CommandEnvelope, source: bytes) -> Headers:
+    """Headers of a command."""
+    return _headers(command, envelope.command_id, envelope.issued_at, source, envelope)
+
+
+def _headers(
+    record: type, ce_id: str, time_us: int, source: bytes, envelope: Envelope | CommandEnvelope
+) -> Headers:
+    ce_type = _TYPES.get(record)
+    if ce_type is None:
+        ce_type = _TYPES[record] = full_name(record).encode()
+    headers = [
+        ("ce_specversion", SPEC_VERSION),
+        ("ce_id", ce_id.encode()),
+        ("ce_type", ce_type),
+        ("ce_source", source),
+        ("ce_time", rfc3339(time_us).encode()),
+        ("ce_subject", envelope.conversation_id.encode()),
+        ("tenantid", envelope.tenant_id.encode()),
+        ("correlationid", envelope.correlation_id.encode()),
+    ]
+    if envelope.causation_id is not None:
+        headers.append(("causationid", envelope.causation_id.encode()))
+    if envelope.traceparent is not None:
+        headers.append(("traceparent", envelope.traceparent.encode()))
+    return headers
+
+
+def rfc3339(time_us: int) -> str:
+    """Microseconds since 1970 as RFC 3339 in UTC with six decimals."""
+    seconds, micros = divmod(time_us, 1_000_000)
+    return f"{_second(seconds)}.{micros:06d}Z"
+
+
+@lru_cache(maxsize=16)  # a batch shares its second, and formatting one costs as much as its record
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def header(headers: Iterable[tuple[str, bytes | None]] | None, name: str) -> str | None:
+    """The first header of a name as text; None if it is absent or no UTF-8."""
+    for key, value in headers or ():
+        if key == name and value is not None:
+            try:
+                return value.decode()
+            except UnicodeDecodeError:
+                return None
+    return None

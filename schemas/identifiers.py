@@ -1,0 +1,53 @@
+"""Identifiers: what a client may call things, and ids that follow from what caused them."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha1
+from uuid import UUID
+
+_NAMESPACE = UUID("5d2b8a0e-6d5c-5c0b-9a57-0f6f6f9b7c11").bytes
+_TENANT = re.compile(r"[a-z0-9-]{1,63}")
+_CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def is_tenant_id(text: str) -> bool:
+    """Whether `text` can name a tenant."""
+    return _TENANT.fullmatch(text) is not None
+
+
+def is_client_id(text: str) -> bool:
+    """Whether `text` can name a conversation or a message (a `mid`)."""
+    return _CLIENT_ID.fullmatch(text) is not None
+
+
+def derived_id(*parts: str | int) -> str:
+    """UUID version 5 over the parts (RFC 9562, section 5.5), in its text form.
+
+    The parts are joined with a separator that none of our ids can contain. The standard
+    library's `uuid5` gives the same result four times slower.
+    """
+    digest = sha1(_NAMESPACE + "\x1f".join(map(str, parts)).encode()).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+def command_id(
+    tenant_id: str, conversation_id: str, origin: str, causation: str, step: str, ordinal: int = 0
+) -> str:
+    """The id of a command, equal for every repetition of it.
+
+    `origin` is the class of the author, so that a client's `mid` (class `client`) never equals
+    an internal cause; the conversation is a part, so the same `mid` elsewhere is another command.
+    """
+    return derived_id("command", tenant_id, conversation_id, origin, causation, step, ordinal)
+
+
+def event_id(command: str, ordinal: int) -> str:
+    """The id of the `ordinal`-th event that a command led to."""
+    return derived_id("event", command, ordinal)
+
+
+def turn_id(tenant_id: str, conversation_id: str, message_seq: int) -> str:
+    """The id of the turn that answers a message."""
+    return derived_id("turn", tenant_id, conversation_id, message_seq)
