@@ -1,0 +1,74 @@
+"""What the engine gives a sink and asks of it. Consumers and offsets are the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from schemas.topics import Topic
+
+
+class TopicPartition(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One consumed record, decoded."""
+
+    topic: str
+    partition: int
+    offset: int
+    schema_id: int
+    record: Any
+    traceparent: str | None
+
+    @property
+    def source(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a sink stands in a partition: the next offset to read, and a note of its own.
+
+    The engine keeps it as the group's committed offset and commit metadata.
+    """
+
+    offset: int
+    note: str = ""
+
+
+class Sink(Protocol):
+    """A projection of the log.
+
+    The engine calls `assigned` before the first batch of a partition, then `write` with the
+    records of one partition at a time, in offset order, one call at a time per partition, and
+    commits the position that comes back. After a crash the records since the last committed
+    position arrive again, so a write is idempotent. `Unavailable` from either means: again later,
+    with the partition paused; `Invalid` from `write` is a defect, since poison never gets here.
+    """
+
+    name: str
+    topics: tuple[Topic, ...]
+    batch_records_max: int
+    batch_wait_ms: int
+    """How long the engine may collect a batch; 0 takes what is there."""
+
+    async def assigned(
+        self, committed: Mapping[TopicPartition, Position | None]
+    ) -> Mapping[TopicPartition, Position]:
+        """Where to begin each partition. Partitions left out begin at their committed position."""
+        ...
+
+    async def write(self, source: TopicPartition, batch: Sequence[Delivery]) -> Position:
+        """Makes the batch durable and says the position to commit."""
+        ...
+
+    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """The partitions belong to another worker from now on."""
+        ...
