@@ -1,0 +1,196 @@
+"""Turns texts into sentence embeddings: tokenise, sort by length, batch by tokens, run ONNX.
+
+One `Encoder` may be used by several threads, but never on an event loop: `encode` blocks for
+milliseconds (the GIL is released meanwhile). When to batch is left to the caller.
+"""
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from tokenizers import Encoding as Tokens
+from tokenizers import Tokenizer
+
+from infra.inference.artifacts import ModelCache, ModelFiles, Progress, silent
+from infra.inference.minilm import HIDDEN, TOKENS_MAX, describe
+from infra.inference.safetensors import Checkpoint
+
+# Beyond this a text has more than 256 tokens in every language that the model knows, so that
+# tokenising the rest would be wasted: 32 KiB would take 10 ms.
+CHARACTERS_MAX = 8192
+
+# Larger batches gain nothing on a CPU and leave its cache; a GPU needs them to be busy.
+_BATCH_TOKENS_CPU = 512
+_BATCH_TOKENS_GPU = 32768
+
+
+class Device(StrEnum):
+    """Where sessions run. `AUTO` takes the best that the machine has."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    TENSORRT = "tensorrt"
+
+
+_PROVIDERS = {
+    Device.CPU: "CPUExecutionProvider",
+    Device.CUDA: "CUDAExecutionProvider",
+    Device.TENSORRT: "TensorrtExecutionProvider",
+}
+
+
+class DeviceUnavailable(RuntimeError):
+    """The settings name a device that this machine or this ONNX Runtime does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What one pass over n texts gives, in the order of the texts.
+
+    `embeddings`: float32 [n, 384], each of length 1. `token_counts`: int32 [n], with the two
+    special tokens. `truncated`: bool [n], true where a text went on beyond 256 tokens.
+    """
+
+    embeddings: NDArray[np.float32]
+    token_counts: NDArray[np.int32]
+    truncated: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+
+def _has_nvidia_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _providers(device: Device) -> list[str]:
+    available = set(ort.get_available_providers())
+    cpu = _PROVIDERS[Device.CPU]
+    if device is Device.CPU:
+        return [cpu]
+    if device is not Device.AUTO:
+        wanted = _PROVIDERS[device]
+        if wanted not in available or not _has_nvidia_driver():
+            raise DeviceUnavailable(
+                f"inference device {device.value!r} is not usable here (ONNX Runtime offers "
+                f'{", ".join(sorted(available))}): set it to "auto" or "cpu"'
+            )
+        return [wanted, cpu]
+    # Asking for CUDA on a machine without a driver works, but prints errors: look first.
+    if _PROVIDERS[Device.CUDA] in available and _has_nvidia_driver():
+        return [_PROVIDERS[Device.CUDA], cpu]
+    return [cpu]
+
+
+def session_options(*, threads: int = 1) -> Any:
+    """Options that suit many small sessions on shared cores: few threads, no spinning."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
+
+
+def _session(files: ModelFiles, device: Device, threads: int) -> Any:
+    providers = _providers(device)
+    options = session_options(threads=threads)
+    if providers[0] == _PROVIDERS[Device.CPU]:
+        # The graph is already in its fast form; further fusion makes it slower (see `minilm`).
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    elif hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(files.weights.parent)
+    )
+    graph = describe(Checkpoint(files.weights)).SerializeToString()
+    return ort.InferenceSession(graph, options, providers=providers)
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()  # its file pads everything to 128 tokens
+    tokenizer.enable_truncation(TOKENS_MAX)
+    return tokenizer
+
+
+def _batches(counts: Sequence[int], tokens_max: int) -> Iterator[list[int]]:
+    """Indices in batches of similar length, each at most `tokens_max` tokens with its padding."""
+    batch: list[int] = []
+    for index in sorted(range(len(counts)), key=counts.__getitem__):
+        # Sorted, so this text is the longest of the batch and sets its width.
+        if batch and (len(batch) + 1) * counts[index] > tokens_max:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+class Encoder:
+    """all-MiniLM-L6-v2 in fp32. Build one with `load_encoder`.
+
+    `device` is where it really runs, `model_digest` the SHA-256 of the weights.
+    """
+
+    def __init__(self, files: ModelFiles, *, device: Device = Device.AUTO, threads: int = 1):
+        self._session = _session(files, device, threads)
+        self._tokenizer = _tokenizer(files.tokenizer)
+        self.model_digest = files.digest
+        provider = self._session.get_providers()[0]
+        self.device = next(key for key, name in _PROVIDERS.items() if name == provider)
+        on_cpu = self.device is Device.CPU
+        self.batch_tokens_max = _BATCH_TOKENS_CPU if on_cpu else _BATCH_TOKENS_GPU
+
+    def __repr__(self) -> str:
+        return f"Encoder(device={self.device.value!r}, model_digest={self.model_digest[:12]!r})"
+
+    def encode(self, texts: Sequence[str]) -> Encoding:
+        """Embeds the texts; none at all gives an `Encoding` of length 0."""
+        tokens = [self._tokenizer.encode(text.strip()[:CHARACTERS_MAX]) for text in texts]
+        counts = [len(item.ids) for item in tokens]
+        embeddings = np.empty((len(texts), HIDDEN), np.float32)
+        for batch in _batches(counts, self.batch_tokens_max):
+            embeddings[batch] = self._run([tokens[index] for index in batch], counts[batch[-1]])
+        truncated = [
+            bool(item.overflowing) or len(text) > CHARACTERS_MAX
+            for item, text in zip(tokens, texts, strict=True)
+        ]
+        return Encoding(embeddings, np.array(counts, np.int32), np.array(truncated, np.bool_))
+
+    def _run(self, tokens: Sequence[Tokens], width: int) -> NDArray[np.float32]:
+        input_ids = np.zeros((len(tokens), width), np.int32)
+        attention_mask = np.zeros((len(tokens), width), np.int32)
+        for row, item in enumerate(tokens):
+            input_ids[row, : len(item.ids)] = item.ids
+            attention_mask[row, : len(item.ids)] = 1
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        embeddings: NDArray[np.float32] = self._session.run(["embedding"], inputs)[0]
+        return embeddings
+
+
+def load_encoder(
+    cache: ModelCache | None = None,
+    *,
+    device: Device | str = Device.AUTO,
+    threads: int = 1,
+    progress: Progress = silent,
+) -> Encoder:
+    """The encoder from the model cache, fetched first if need be.
+
+    Raises `ArtifactError` where the files are missing or not the pinned ones, and
+    `DeviceUnavailable` where the device is not there.
+    """
+    files = (cache or ModelCache()).ensure(progress)
+    return Encoder(files, device=Device(device), threads=threads)
