@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -43,6 +43,10 @@ class Position:
     note: str = ""
 
 
+Commit = Callable[[Position], Awaitable[None]]
+"""Commits a position of the partition that is being written, and returns when it is durable."""
+
+
 class Sink(Protocol):
     """A projection of the log.
 
@@ -65,8 +69,15 @@ class Sink(Protocol):
         """Where to begin each partition. Partitions left out begin at their committed position."""
         ...
 
-    async def write(self, source: TopicPartition, batch: Sequence[Delivery]) -> Position:
-        """Makes the batch durable and says the position to commit."""
+    async def write(
+        self, source: TopicPartition, batch: Sequence[Delivery], commit: Commit
+    ) -> Position:
+        """Makes the batch, or the front of it, durable and says the position to commit.
+
+        Records at or after that position come again with the next batch, joined by newer ones,
+        so a sink that needs more at once takes a part, or nothing yet. `commit` makes a position
+        durable at once, for a sink that must leave a note before it writes.
+        """
         ...
 
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
