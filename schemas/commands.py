@@ -17,7 +17,6 @@ class SubmitMessage:
     envelope: CommandEnvelope
     mid: Annotated[str, "The client's own id of the message"]
     text: Sealed
-    body_hmac: Annotated[bytes, "HMAC of the body under the subject's key, 16 bytes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,6 @@ class CancelTurn:
     envelope: CommandEnvelope
     mid: str
     turn_id: str
-    body_hmac: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,6 @@ class SubmitFeedback:
     mid: str
     turn_id: str
     score: Annotated[Int32, "-1 for bad, 1 for good"]
-    body_hmac: bytes
     comment: Sealed | None = None
 
 
@@ -114,7 +111,6 @@ class CloseConversation:
 
     envelope: CommandEnvelope
     mid: str
-    body_hmac: bytes
 
 
 Command = (

@@ -39,6 +39,9 @@ class Envelope:
     correlation_id: Annotated[str, "Shared by everything that one message of a client caused"]
     traceparent: Annotated[str | None, "W3C trace context"]
     actor: Annotated[str, "Pseudonym of the person, or the name of the stage, that acted"]
+    body_hmac: Annotated[
+        bytes | None, "HMAC of the client's body under the subject's key, 16 bytes; none inside"
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +57,6 @@ class CommandEnvelope:
     correlation_id: Annotated[str, "Shared by everything that one message of a client caused"]
     traceparent: Annotated[str | None, "W3C trace context"]
     actor: Annotated[str, "Pseudonym of the person, or the name of the stage, that acts"]
+    body_hmac: Annotated[
+        bytes | None, "HMAC of the client's body under the subject's key, 16 bytes; none inside"
+    ]

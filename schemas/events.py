@@ -25,6 +25,9 @@ class MessageReceived:
     envelope: Envelope
     mid: str
     text: Annotated[Sealed, "What was written, unredacted"]
+    analysis_deadline_at: Annotated[
+        TimestampMicros, "From then on the turn may start without analysis"
+    ]
 
 
 @dataclass(frozen=True, slots=True)

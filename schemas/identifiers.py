@@ -32,15 +32,22 @@ def derived_id(*parts: str | int) -> str:
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
-def command_id(
+def client_command_id(
+    tenant_id: str, conversation_id: str, actor: str, mid: str, command: str
+) -> str:
+    """The id of a client's command, equal for every repetition of it.
+
+    The author is a part, so that nobody's `mid` can stand in the way of another's; so is the
+    conversation, so that the same `mid` elsewhere is another command.
+    """
+    return derived_id("client", tenant_id, conversation_id, actor, mid, command)
+
+
+def internal_command_id(
     tenant_id: str, conversation_id: str, origin: str, causation: str, step: str, ordinal: int = 0
 ) -> str:
-    """The id of a command, equal for every repetition of it.
-
-    `origin` is the class of the author, so that a client's `mid` (class `client`) never equals
-    an internal cause; the conversation is a part, so the same `mid` elsewhere is another command.
-    """
-    return derived_id("command", tenant_id, conversation_id, origin, causation, step, ordinal)
+    """The id of a stage's command. `origin` is the stage, `causation` the record it acts upon."""
+    return derived_id("stage", tenant_id, conversation_id, origin, causation, step, ordinal)
 
 
 def event_id(command: str, ordinal: int) -> str:

@@ -47,8 +47,7 @@ class WaitingMessage:
     correlation_id: str
     traceparent: str | None
     analysis_seq: int | None
-    analysis_deadline_at: TimestampMicros
-    expired: Annotated[bool, "Its analysis is overdue, so a turn may start without it"] = False
+    analysis_deadline_at: Annotated[TimestampMicros, "From then on a turn may start without it"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ class ConversationSnapshot:
     finished: Annotated[tuple[FinishedTurn, ...], "The latest turns that are over, oldest first"]
     context: Annotated[tuple[int, ...], "Latest MessageAnalysed and TurnCompleted, oldest first"]
     handled: Annotated[
-        bytes, "Latest command ids and body HMACs, 16 bytes each, zeros for none, oldest first"
+        bytes, "Ids and body HMACs of the latest client commands, 16 bytes each, oldest first"
     ]
 
 
