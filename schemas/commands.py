@@ -25,6 +25,7 @@ class RecordAnalysis:
 
     envelope: CommandEnvelope
     message_seq: int
+    mid: str
     redacted: Annotated[Sealed, "Text with placeholders for personal data"]
     findings: tuple[Finding, ...]
     inferences: tuple[Inference, ...]

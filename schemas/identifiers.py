@@ -50,9 +50,13 @@ def internal_command_id(
     return derived_id("stage", tenant_id, conversation_id, origin, causation, step, ordinal)
 
 
-def event_id(command: str, ordinal: int) -> str:
-    """The id of the `ordinal`-th event that a command led to."""
-    return derived_id("event", command, ordinal)
+def event_id(command: str, body_hmac: bytes | None, ordinal: int) -> str:
+    """The id of the `ordinal`-th event that a command led to.
+
+    The same client command with another body is another cause, since it leads to a rejection.
+    """
+    body = "" if body_hmac is None else body_hmac.hex()
+    return derived_id("event", command, body, ordinal)
 
 
 def turn_id(tenant_id: str, conversation_id: str, message_seq: int) -> str:

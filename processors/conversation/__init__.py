@@ -1,0 +1,1 @@
+"""The conversation's single writer: commands in, decisions out as events."""

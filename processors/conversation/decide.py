@@ -1,0 +1,309 @@
+"""Decides what a command does to a conversation. Pure: time and chance come in the arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from processors.conversation.evolve import evolve
+from processors.conversation.policy import Policy
+from processors.conversation.stamp import Stamp
+from processors.conversation.state import (
+    CLOSED,
+    ID_BYTES,
+    NEW,
+    Conversation,
+    handled_entry,
+    has_handled,
+    has_handled_otherwise,
+    waiting_message,
+)
+from schemas.commands import (
+    CancelTurn,
+    CloseConversation,
+    Command,
+    CompleteTurn,
+    ExpireAnalysis,
+    ExpireTurn,
+    FailTurn,
+    RecordAnalysis,
+    RestartTurn,
+    SubmitFeedback,
+    SubmitMessage,
+)
+from schemas.events import (
+    CommandRejected,
+    ConversationClosed,
+    ConversationStarted,
+    Event,
+    FeedbackReceived,
+    MessageAnalysed,
+    MessageReceived,
+    TurnCancelled,
+    TurnCompleted,
+    TurnFailed,
+    TurnRefused,
+    TurnRestarted,
+    TurnStarted,
+)
+from schemas.failures import Invalid
+from schemas.identifiers import is_client_id, is_tenant_id, turn_id
+from schemas.records import OpenTurn
+
+Events = Iterator[Event]
+ClientCommand = SubmitMessage | CancelTurn | SubmitFeedback | CloseConversation
+Decision = tuple[tuple[Event, ...], Conversation]
+
+
+def decide(state: Conversation, command: Command, now_us: int, policy: Policy) -> Decision:
+    """The events that the command leads to, and the state after them.
+
+    A repeated command leads to none. A client's command that can't be obeyed leads to
+    `CommandRejected`; a stage's command that no longer applies leads to none.
+    """
+    stamp = Stamp(state, command.envelope, now_us)
+    events, state = _append((), state, _effects(state, command, stamp, policy))
+    # A repeated command must not start anything: its events would bear the first one's ids.
+    if events or isinstance(command, ExpireAnalysis):
+        return _append(events, state, _next_turn(state, stamp, policy))
+    return events, state
+
+
+def _append(events: tuple[Event, ...], state: Conversation, more: Events) -> Decision:
+    added = tuple(more)
+    for event in added:
+        state = evolve(state, event)
+    return events + added, state
+
+
+def _effects(state: Conversation, command: Command, stamp: Stamp, policy: Policy) -> Events:
+    match command:
+        case SubmitMessage() | CancelTurn() | SubmitFeedback() | CloseConversation():
+            return _client_effects(state, command, stamp, policy)
+        case RecordAnalysis():
+            return _record_analysis(state, command, stamp)
+        case CompleteTurn():
+            return _complete(state, command, stamp)
+        case FailTurn():
+            return _fail(state, command, stamp)
+        case RestartTurn():
+            return _restart(state, command, stamp, policy)
+        case ExpireTurn():
+            return _expire(state, command, stamp)
+        case ExpireAnalysis():
+            return iter(())
+        case _:
+            assert_never(command)
+
+
+def _client_effects(
+    state: Conversation, command: ClientCommand, stamp: Stamp, policy: Policy
+) -> Events:
+    """Effects of a command that a person sent, once it is new, well formed and allowed."""
+    envelope = command.envelope
+    if envelope.body_hmac is None or len(envelope.body_hmac) != ID_BYTES:
+        raise Invalid("body_hmac", f"{type(command).__name__} has no HMAC of 16 bytes")
+    entry = handled_entry(envelope.command_id, envelope.body_hmac)
+    if has_handled(state, entry):
+        return iter(())
+    if has_handled_otherwise(state, entry):
+        return _reject(command, stamp, "conflict", "this id was used with another body before")
+    if state.status != NEW and envelope.actor != state.owner:
+        return _reject(command, stamp, "forbidden", "this conversation belongs to somebody else")
+    match command:
+        case SubmitMessage():
+            return _submit(state, command, stamp, policy)
+        case CancelTurn():
+            return _cancel(state, command, stamp)
+        case SubmitFeedback():
+            return _feedback(state, command, stamp)
+        case CloseConversation():
+            return _close(state, command, stamp)
+        case _:
+            assert_never(command)
+
+
+def _submit(state: Conversation, command: SubmitMessage, stamp: Stamp, policy: Policy) -> Events:
+    envelope = command.envelope
+    if not (is_tenant_id(envelope.tenant_id) and is_client_id(envelope.conversation_id)):
+        raise Invalid("identifier", "tenant or conversation id is malformed")
+    if not is_client_id(command.mid):
+        yield from _reject(command, stamp, "bad_mid", "mid takes 1 to 64 of A-Z a-z 0-9 _ -")
+    elif state.status == CLOSED:
+        yield from _reject(command, stamp, "closed", "this conversation is closed")
+    elif len(state.waiting) >= policy.waiting_max:
+        message = "too many messages wait for an answer; send again when one has come"
+        yield from _reject(command, stamp, "too_many_waiting", message)
+    else:
+        if state.status == NEW:
+            yield ConversationStarted(stamp.envelope(), owner=envelope.actor)
+        deadline_at = stamp.now_us + policy.analysis_deadline_us
+        yield MessageReceived(stamp.envelope(), command.mid, command.text, deadline_at)
+        if policy.interrupt and state.turn is not None:
+            yield _cancelled(state.turn, stamp, "interrupted")
+
+
+def _cancel(state: Conversation, command: CancelTurn, stamp: Stamp) -> Events:
+    turn = state.turn
+    if turn is not None and turn.turn_id == command.turn_id:
+        yield _cancelled(turn, stamp, "client")
+    elif any(t.turn_id == command.turn_id for t in state.finished):
+        yield from _reject(command, stamp, "turn_over", "this answer is already over")
+    else:
+        yield from _reject(command, stamp, "unknown_turn", "there is no such answer here")
+
+
+def _feedback(state: Conversation, command: SubmitFeedback, stamp: Stamp) -> Events:
+    if command.score not in (-1, 1):
+        yield from _reject(command, stamp, "bad_score", "a score is -1 or 1")
+    elif any(t.turn_id == command.turn_id for t in state.finished):
+        yield FeedbackReceived(
+            stamp.envelope(), command.mid, command.turn_id, command.score, command.comment
+        )
+    else:
+        message = "there is no finished answer of this id, or it is too long ago"
+        yield from _reject(command, stamp, "unknown_turn", message)
+
+
+def _close(state: Conversation, command: CloseConversation, stamp: Stamp) -> Events:
+    if state.status == NEW:
+        yield from _reject(command, stamp, "unknown_conversation", "there is nothing to close")
+        return
+    if state.status == CLOSED:
+        yield from _reject(command, stamp, "closed", "this conversation is closed")
+        return
+    if state.turn is not None:
+        yield _cancelled(state.turn, stamp, "closed")
+    for message in state.waiting:
+        yield TurnRefused(
+            stamp.envelope(message),
+            message_seq=message.message_seq,
+            mid=message.mid,
+            code="closed",
+            message="the conversation was closed before this was answered",
+        )
+    yield ConversationClosed(stamp.envelope(), command.mid)
+
+
+def _record_analysis(state: Conversation, command: RecordAnalysis, stamp: Stamp) -> Events:
+    message = waiting_message(state, command.message_seq)
+    late = command.message_seq in state.unanalysed
+    if late or (message is not None and message.analysis_seq is None):
+        yield MessageAnalysed(
+            stamp.envelope(),
+            message_seq=command.message_seq,
+            mid=command.mid,
+            redacted=command.redacted,
+            findings=command.findings,
+            inferences=command.inferences,
+            late=late,
+            degraded=command.degraded,
+        )
+
+
+def _complete(state: Conversation, command: CompleteTurn, stamp: Stamp) -> Events:
+    turn = _running(state, command.turn_id, command.attempt)
+    if turn is not None:
+        yield TurnCompleted(
+            stamp.envelope(turn),
+            turn_id=turn.turn_id,
+            attempt=turn.attempt,
+            message_seq=turn.message_seq,
+            mid=turn.mid,
+            text=command.text,
+            citations=command.citations,
+            usage=command.usage,
+            declined=command.declined,
+            confidence=command.confidence,
+            history_turns=command.history_turns,
+            first_token_us=command.first_token_us,
+            duration_us=command.duration_us,
+            degraded=command.degraded,
+        )
+
+
+def _fail(state: Conversation, command: FailTurn, stamp: Stamp) -> Events:
+    turn = _running(state, command.turn_id, command.attempt)
+    if turn is not None:
+        yield _failed(turn, stamp, command.code, command.message)
+
+
+def _restart(state: Conversation, command: RestartTurn, stamp: Stamp, policy: Policy) -> Events:
+    turn = _running(state, command.turn_id, command.attempt - 1)
+    if turn is None:
+        return
+    if command.attempt > policy.attempts_max:
+        yield _failed(turn, stamp, "attempts", "the answer failed too often and was given up")
+    else:
+        yield TurnRestarted(stamp.envelope(turn), turn.turn_id, command.attempt)
+
+
+def _expire(state: Conversation, command: ExpireTurn, stamp: Stamp) -> Events:
+    turn = state.turn
+    if turn and turn.turn_id == command.turn_id and turn.deadline_at <= stamp.now_us:
+        yield _failed(turn, stamp, "deadline", "no answer came in time")
+
+
+def _next_turn(state: Conversation, stamp: Stamp, policy: Policy) -> Events:
+    """Starts the turn of the message that waits longest, if it can begin now."""
+    if state.turn is not None or not state.waiting or state.status == CLOSED:
+        return
+    message = state.waiting[0]
+    if message.analysis_seq is None and stamp.now_us < message.analysis_deadline_at:
+        return
+    seen = tuple(seq for seq in state.context if seq != message.analysis_seq)
+    yield TurnStarted(
+        stamp.envelope(message),
+        turn_id=turn_id(state.tenant_id, state.conversation_id, message.message_seq),
+        message_seq=message.message_seq,
+        analysis_seq=message.analysis_seq,
+        mid=message.mid,
+        subject=message.subject,
+        context=seen[-policy.context_events :],
+        deadline_at=stamp.now_us + policy.turn_deadline_us,
+        owner_epoch=state.owner_epoch,
+        config_version=policy.config_version,
+        prompt_version=policy.prompt_version,
+        model=policy.model,
+        degraded=() if message.analysis_seq is not None else ("analysis_expired",),
+    )
+
+
+def _running(state: Conversation, wanted: str, attempt: int) -> OpenTurn | None:
+    turn = state.turn
+    return turn if turn and turn.turn_id == wanted and turn.attempt == attempt else None
+
+
+def _failed(turn: OpenTurn, stamp: Stamp, code: str, message: str) -> TurnFailed:
+    return TurnFailed(
+        stamp.envelope(turn),
+        turn_id=turn.turn_id,
+        attempt=turn.attempt,
+        message_seq=turn.message_seq,
+        mid=turn.mid,
+        code=code,
+        message=message,
+    )
+
+
+def _cancelled(turn: OpenTurn, stamp: Stamp, reason: str) -> TurnCancelled:
+    return TurnCancelled(
+        stamp.envelope(turn),
+        turn_id=turn.turn_id,
+        attempt=turn.attempt,
+        message_seq=turn.message_seq,
+        mid=turn.mid,
+        reason=reason,
+    )
+
+
+def _reject(command: ClientCommand, stamp: Stamp, code: str, message: str) -> Events:
+    turn = None if isinstance(command, SubmitMessage | CloseConversation) else command.turn_id
+    yield CommandRejected(
+        stamp.envelope(),
+        command=type(command).__name__,
+        code=code,
+        message=message,
+        mid=command.mid,
+        turn_id=turn,
+    )

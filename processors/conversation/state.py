@@ -1,0 +1,69 @@
+"""The folded state of a conversation. It is the snapshot record itself: references, no text."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas.records import ConversationSnapshot, WaitingMessage
+
+Conversation = ConversationSnapshot
+
+NEW: Final = "new"
+OPEN: Final = "open"
+CLOSED: Final = "closed"
+
+HANDLED_MAX: Final = 128
+"""Client commands that are remembered. An older one that comes again is taken for a new one."""
+FINISHED_MAX: Final = 32
+"""Turns that feedback can still refer to."""
+CONTEXT_MAX: Final = 24
+UNANALYSED_MAX: Final = 16
+
+ID_BYTES: Final = 16
+ENTRY_BYTES: Final = 2 * ID_BYTES
+
+
+def new_conversation(tenant_id: str, conversation_id: str) -> Conversation:
+    """A conversation before its first event."""
+    return Conversation(
+        tenant_id=tenant_id,
+        conversation_id=conversation_id,
+        seq=0,
+        status=NEW,
+        owner="",
+        owner_epoch=1,
+        turn=None,
+        waiting=(),
+        unanalysed=(),
+        finished=(),
+        context=(),
+        handled=b"",
+    )
+
+
+def handled_entry(command_id: str, body_hmac: bytes) -> bytes:
+    """What `handled` keeps of a client's command."""
+    return bytes.fromhex(command_id.replace("-", "")) + body_hmac
+
+
+def has_handled(state: Conversation, entry: bytes) -> bool:
+    """Whether this very command, id and body, was handled before."""
+    return _find(state.handled, entry) >= 0
+
+
+def has_handled_otherwise(state: Conversation, entry: bytes) -> bool:
+    """Whether a command of this id was handled, with whatever body."""
+    return _find(state.handled, entry[:ID_BYTES]) >= 0
+
+
+def _find(handled: bytes, wanted: bytes) -> int:
+    """The position of an entry that begins with `wanted`; -1 if there is none."""
+    at = handled.find(wanted)
+    while at >= 0 and at % ENTRY_BYTES:
+        at = handled.find(wanted, at + 1)
+    return at
+
+
+def waiting_message(state: Conversation, message_seq: int) -> WaitingMessage | None:
+    """The message that no turn has answered yet, by its number."""
+    return next((m for m in state.waiting if m.message_seq == message_seq), None)
