@@ -1,0 +1,129 @@
+"""ClickHouse over HTTP: the port on clickhouse-connect, for a real server or our own endpoint."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+import pyarrow as pa
+import urllib3
+from clickhouse_connect.driver.exceptions import Error, OperationalError
+
+from infra.clickhouse.errors import ClickHouseUnavailable, error_from
+from infra.clickhouse.port import Row, Value, rows_of
+
+T = TypeVar("T")
+
+
+class RemoteClickHouse:
+    """The port for everyone who has an address. Connects at the first call, from any thread."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        user: str = "default",
+        password: str = "",
+        token: str | None = None,
+        database: str = "default",
+        timeout_s: float = 300.0,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`url` is `http(s)://host:port`; a `token` goes before user and password.
+
+        `options` go to `clickhouse_connect.get_client` as they are, TLS among them.
+        """
+        self._url = url
+        self._database = database
+        who = {"access_token": token} if token else {"username": user, "password": password}
+        self._arguments = {
+            "dsn": url,
+            "database": database,
+            "autogenerate_session_id": False,  # a session would allow one call at a time
+            "send_receive_timeout": timeout_s,
+            "connect_timeout": 5,
+            **who,
+            **(options or {}),
+        }
+        if _is_loopback(url):
+            # A proxy of the environment is for the world outside.
+            self._arguments.setdefault("pool_mgr", urllib3.PoolManager(maxsize=8, retries=False))
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def __repr__(self) -> str:
+        return (
+            f"RemoteClickHouse({urlsplit(self._url).netloc.rpartition('@')[2]}, {self._database})"
+        )
+
+    def command(self, sql: str, settings: Mapping[str, Value] | None = None) -> None:
+        self._ask(lambda client: client.command(sql, settings=dict(settings or {})))
+
+    def query_arrow(
+        self,
+        sql: str,
+        parameters: Mapping[str, Value] | None = None,
+        settings: Mapping[str, Value] | None = None,
+    ) -> pa.Table:
+        return self._ask(
+            lambda client: client.query_arrow(
+                sql,
+                parameters=dict(parameters or {}),
+                settings=dict(settings or {}),
+                use_strings=True,
+            )
+        )
+
+    def query_rows(
+        self,
+        sql: str,
+        parameters: Mapping[str, Value] | None = None,
+        settings: Mapping[str, Value] | None = None,
+    ) -> list[Row]:
+        return rows_of(self.query_arrow(sql, parameters, settings))
+
+    def insert_arrow(
+        self, table: str, rows: pa.Table, settings: Mapping[str, Value] | None = None
+    ) -> None:
+        self._ask(
+            lambda client: client.insert_arrow(
+                table, rows.combine_chunks(), settings=dict(settings or {})
+            )
+        )
+
+    def close(self) -> None:
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _ask(self, call: Callable[[Any], T]) -> T:
+        try:
+            return call(self._connected())
+        except OperationalError as error:
+            found = error_from(str(error))
+            if found.code:
+                raise found from None
+            raise ClickHouseUnavailable(
+                f"ClickHouse at {self!r} does not answer: {error}"
+            ) from None
+        except Error as error:
+            raise error_from(str(error)) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ClickHouseUnavailable(
+                f"ClickHouse at {self!r} does not answer: {error}"
+            ) from None
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = clickhouse_connect.get_client(**self._arguments)
+            return self._client
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
