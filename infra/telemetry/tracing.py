@@ -81,7 +81,7 @@ class _OffSpan:
     def __enter__(self) -> _OffSpan:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         return None
 
 
