@@ -1,0 +1,1 @@
+"""What is inferred about a message: personal values, intent, sentiment, safety."""
