@@ -20,8 +20,11 @@ _DATA_CODES = frozenset(
 )
 """A value could not be parsed, converted or held. The numbers are ClickHouse's own."""
 _TRANSIENT_CODES = frozenset(
-    (3, 22, 23, 24, 74, 75, 76, 95, 101, 159, 160, 164, 198, 200, 202, 203, 204, 209, 210, 225, 236)
-    + (241, 242, 243, 252, 254, 279, 285, 286, 319, 394, 425, 439, 473, 499, 516, 519, 529, 999)
+    (
+        *(3, 22, 23, 24, 74, 75, 76, 95, 101, 159, 160, 164, 198, 200, 202, 203, 204, 209, 210),
+        *(225, 236, 241, 242, 243, 252, 254, 279, 285, 286, 319, 394, 425, 439, 473, 499, 516),
+        *(519, 529, 999),
+    )
 )
 """Memory, disk, parts, time-outs, the network, a replica or a password that someone has to fix."""
 
