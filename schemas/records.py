@@ -115,5 +115,5 @@ class DeadLetter:
     reason: Annotated[str, "A sentence for operators; never text of a conversation"]
     failed_at: TimestampMicros
     headers: Annotated[dict[str, str], "The headers that this platform defines"]
-    nonce: bytes
-    ciphertext: Annotated[bytes, "The original value under the platform's key"]
+    key: Annotated[bytes, "The original key, under the platform's key"]
+    content: Annotated[bytes, "The original value, under the platform's key"]

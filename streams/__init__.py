@@ -1,0 +1,1 @@
+"""The engine: Faust agents over librdkafka batches. The only place that knows Faust."""

@@ -1,0 +1,47 @@
+"""A batch of records on its way through a stage, and what may become of it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Message
+
+from sinks.port import TopicPartition
+
+
+class Rewind(Exception):
+    """The batch had no effect: read it again, after a pause that grows while this goes on."""
+
+
+class StageLost(Exception):
+    """The stage can't go on in this process: end it, so that its supervisor starts a fresh one."""
+
+
+@dataclass(eq=False, slots=True)
+class Batch:
+    """Records as librdkafka gave them, by partition and in offset order.
+
+    `group_metadata` was captured before the records were polled: it proves to the broker that
+    they were read under the present assignment. An empty batch is a tick of the clock.
+    """
+
+    messages: dict[TopicPartition, list[Message]]
+    group_metadata: Any
+    polled_at_us: int
+    outcome: BaseException | None = None
+    _settled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.messages.values()))
+
+    def settle(self, outcome: BaseException | None = None) -> None:
+        """Ends the batch: None says that it is done for ever."""
+        self.outcome = outcome
+        self._settled.set()
+
+    @property
+    def settled(self) -> bool:
+        return self._settled.is_set()

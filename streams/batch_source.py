@@ -1,0 +1,280 @@
+"""Reads batches with librdkafka on a thread of its own and hands them to an agent, one at a time.
+
+One thread makes every call to the consumer, and callbacks run on it. What a stage must do at a
+rebalance it does through `Listener`; what becomes of a batch it says by settling it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as Assigned
+from mode import Service
+
+from sinks.port import TopicPartition
+from streams.backoff import Backoff
+from streams.batch import Batch, Rewind, StageLost
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+BEGINNING = -2
+POLL_S = 0.1
+
+
+class Listener(Protocol):
+    """What a stage does at a rebalance. Called on the source's thread, between batches."""
+
+    def assigned(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[int]:
+        """Takes partitions over and says the offset to begin each at (`BEGINNING` for none)."""
+        ...
+
+    def revoked(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
+        """Lets partitions go. `lost`: another worker may already have them."""
+        ...
+
+    def wake_at_us(self) -> int | None:
+        """When the stage next needs an empty batch, in microseconds since 1970."""
+        ...
+
+
+class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untyped
+    """A Faust service that owns one consumer and its thread."""
+
+    def __init__(
+        self,
+        name: str,
+        options: dict[str, Any],
+        topics: Sequence[str],
+        listener: Listener,
+        deliver: Callable[[Batch], Coroutine[Any, Any, Any]],
+        *,
+        batch_max: int,
+        **service_options: Any,
+    ) -> None:
+        super().__init__(**service_options)
+        self.name = name
+        self._options = options
+        self._topics = list(topics)
+        self._listener = listener
+        self._deliver = deliver
+        self._batch_max = batch_max
+        self._events: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._rebalanced = False
+        self._backoff = Backoff()
+        self._resume_at = 0.0
+        self._owned: set[TopicPartition] = set()
+        self._thread = threading.Thread(target=self._run, name=f"source-{name}", daemon=True)
+        self._ended: asyncio.Event = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"BatchSource({self.name})"
+
+    async def on_start(self) -> None:
+        """Starts the thread."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def on_stop(self) -> None:
+        """Lets the batch in flight end, leaves the group and waits for the thread."""
+        self._stopping.set()
+        self._events.put(_nothing)
+        await self._ended.wait()
+
+    async def call(self, function: Callable[[Consumer], T]) -> T:
+        """Runs `function` with the consumer on its thread, also while a batch is in flight."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(function(self._consumer))
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._events.put(run)
+        return await asyncio.wrap_future(future)
+
+    @property
+    def owned(self) -> frozenset[TopicPartition]:
+        """The partitions that this process has at the moment."""
+        return frozenset(self._owned)
+
+    # From here on everything runs on the source's thread.
+
+    def _run(self) -> None:
+        failure: BaseException | None = None
+        try:
+            self._consumer = Consumer(self._options, logger=log)
+            self._consumer.subscribe(
+                self._topics,
+                on_assign=self._on_assign,
+                on_revoke=lambda c, parts: self._on_revoke(parts, lost=False),
+                on_lost=lambda c, parts: self._on_revoke(parts, lost=True),
+            )
+            while not self._stopping.is_set():
+                self._drain_events()
+                self._step()
+        except BaseException as error:
+            failure = error
+        try:
+            if failure is None:
+                self._consumer.close()  # revokes what is owned, through the listener
+        except BaseException as error:
+            failure = error
+        self._loop.call_soon_threadsafe(self._finish, failure)
+
+    def _finish(self, failure: BaseException | None) -> None:
+        self._ended.set()
+        if failure is not None:
+            log.error("%s ends: %s: %s", self.name, type(failure).__name__, failure)
+            self._crashing = asyncio.ensure_future(self.crash(failure))
+
+    def _step(self) -> None:
+        if self._resume_at:
+            self._wait_paused()
+            return
+        metadata = self._consumer.consumer_group_metadata()
+        self._rebalanced = False
+        messages = self._poll()
+        if self._rebalanced:
+            # The records may belong to another worker by now; whoever has them reads them again.
+            self._seek_back(_by_partition(messages))
+            return
+        if messages or self._is_due():
+            self._hand_over(Batch(_by_partition(messages), metadata, time.time_ns() // 1000))
+
+    def _poll(self) -> list[Message]:
+        first = self._consumer.poll(self._poll_s())
+        if first is None:
+            return []
+        # `consume` with a timeout would wait for a full batch; with 0 it takes what is there.
+        rest = self._consumer.consume(self._batch_max - 1, 0) if self._batch_max > 1 else []
+        return [m for m in (first, *rest) if _is_record(m)]
+
+    def _poll_s(self) -> float:
+        wake_at_us = self._listener.wake_at_us()
+        if wake_at_us is None:
+            return POLL_S
+        return min(POLL_S, max(0.0, wake_at_us / 1e6 - time.time()))
+
+    def _is_due(self) -> bool:
+        wake_at_us = self._listener.wake_at_us()
+        return wake_at_us is not None and wake_at_us <= time.time_ns() // 1000
+
+    def _hand_over(self, batch: Batch) -> None:
+        asyncio.run_coroutine_threadsafe(self._deliver(batch), self._loop)
+        while not batch.settled:
+            self._events.get()()
+        match batch.outcome:
+            case None:
+                self._backoff.reset()
+            case Rewind():
+                self._pause(batch)
+            case outcome:
+                raise outcome
+
+    def settle(self, batch: Batch, outcome: BaseException | None) -> None:
+        """Ends a batch, from any thread."""
+        batch.settle(outcome)
+        self._events.put(_nothing)
+
+    def _pause(self, batch: Batch) -> None:
+        self._seek_back(batch.messages)
+        self._consumer.pause([Assigned(*p) for p in self._owned])
+        wait_s = self._backoff.next_s()
+        self._resume_at = time.monotonic() + wait_s
+        log.warning("%s waits %.1f s: %s", self.name, wait_s, batch.outcome)
+
+    def _wait_paused(self) -> None:
+        """Keeps the membership alive, and goes on when the pause is over."""
+        left = self._resume_at - time.monotonic()
+        if left > 0:
+            self._seek_back(_by_partition([m for m in [self._consumer.poll(min(left, 0.1))] if m]))
+            return
+        self._resume_at = 0.0
+        self._consumer.resume([Assigned(*p) for p in self._owned])
+
+    def _seek_back(self, messages: dict[TopicPartition, list[Message]]) -> None:
+        for partition, records in messages.items():
+            if partition in self._owned:
+                self._consumer.seek(Assigned(*partition, records[0].offset()))
+
+    def _drain_events(self) -> None:
+        while not self._events.empty():
+            self._events.get()()
+
+    def _on_assign(self, consumer: Consumer, partitions: list[Assigned]) -> None:
+        self._rebalanced = True
+        taken = [TopicPartition(p.topic, p.partition) for p in partitions]
+        offsets = self._listener.assigned(consumer, taken)
+        self._owned.update(taken)
+        consumer.incremental_assign(
+            [Assigned(*p, offset) for p, offset in zip(taken, offsets, strict=True)]
+        )
+        if taken:
+            log.info("%s takes %s", self.name, _listed(taken))
+        if self._resume_at:
+            consumer.pause([Assigned(*p) for p in self._owned])
+
+    def _on_revoke(self, partitions: list[Assigned], *, lost: bool) -> None:
+        self._rebalanced = True
+        gone = [TopicPartition(p.topic, p.partition) for p in partitions]
+        self._owned.difference_update(gone)
+        self._listener.revoked(gone, lost=lost)
+        self._consumer.incremental_unassign(partitions)
+        if gone:
+            log.info("%s %s %s", self.name, "lost" if lost else "gives up", _listed(gone))
+
+
+def _is_record(message: Message) -> bool:
+    error = message.error()
+    if error is None:
+        return True
+    if error.code() == KafkaError._PARTITION_EOF:
+        return False
+    if error.fatal() or error.code() in (KafkaError._FENCED, KafkaError._FATAL):
+        raise StageLost(f"the consumer was fenced: {error.str()}")
+    if error.retriable() or error.code() in _PASSING:
+        log.warning("consumer: %s", error.str())
+        return False
+    raise KafkaException(error)
+
+
+_PASSING = frozenset(
+    (
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._MAX_POLL_EXCEEDED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    )
+)
+"""Conditions that librdkafka mends by itself."""
+
+
+def _by_partition(messages: Sequence[Message]) -> dict[TopicPartition, list[Message]]:
+    grouped: dict[TopicPartition, list[Message]] = {}
+    for message in messages:
+        partition = TopicPartition(message.topic(), message.partition())
+        grouped.setdefault(partition, []).append(message)
+    return grouped
+
+
+def _listed(partitions: Sequence[TopicPartition]) -> str:
+    return ", ".join(f"{p.topic}[{p.partition}]" for p in sorted(partitions))
+
+
+def _nothing() -> None:
+    """Wakes the thread."""

@@ -1,0 +1,46 @@
+"""From Kafka's messages to the records of our topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import Message
+
+from schemas.failures import Invalid
+from schemas.topics import CONVERSATIONS, KNOWLEDGE, conversation_key
+from schemas.wire import HEADER_BYTES, TopicWire
+from sinks.port import Delivery
+
+
+class Decoder:
+    """Decodes the messages of some topics. Raises `Invalid` for what is no record there."""
+
+    def __init__(self, wires: Iterable[TopicWire]) -> None:
+        self._wires: Mapping[str, TopicWire] = {w.topic.name: w for w in wires}
+
+    def decode(self, message: Message) -> Delivery:
+        """The record, with its place. Its key must be that of the conversation it names."""
+        topic, value = message.topic(), message.value()
+        if value is None:
+            raise Invalid("no_value", f"a record without a value has no meaning on {topic}")
+        record = self._wires[topic].decode(value)
+        traceparent = _check_key(topic, message.key(), record)
+        return Delivery(
+            topic,
+            message.partition(),
+            message.offset(),
+            int.from_bytes(value[1:HEADER_BYTES], "big"),
+            record,
+            traceparent,
+        )
+
+
+def _check_key(topic: str, key: bytes | None, record: Any) -> str | None:
+    if topic in (CONVERSATIONS.name, KNOWLEDGE.name):
+        return None
+    place = getattr(record, "envelope", record)
+    if key != conversation_key(place.tenant_id, place.conversation_id):
+        # It is on the partition of its key, so the wrong state would answer it.
+        raise Invalid("wrong_key", f"a record on {topic} has the key of something else")
+    return place.traceparent  # type: ignore[no-any-return]

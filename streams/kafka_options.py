@@ -1,0 +1,84 @@
+"""The librdkafka settings that the engine's promises rest on, joined with the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Options = dict[str, str | int | float | bool]
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaOptions:
+    """Where the brokers are, and what is passed through to every client of a kind.
+
+    `common` takes what all clients share, such as TLS and SASL. The engine's own settings win
+    over the user's wherever a promise depends on them.
+    """
+
+    bootstrap_servers: str
+    common: Mapping[str, str] = field(default_factory=dict)
+    consumer: Mapping[str, str] = field(default_factory=dict)
+    producer: Mapping[str, str] = field(default_factory=dict)
+    group_protocol: str = "consumer"
+    """`consumer` is KIP-848 (Kafka 4); `classic` works with every broker."""
+
+    def for_consumer(self, group: str) -> Options:
+        """A group member whose offsets the engine commits."""
+        options: Options = {
+            "fetch.wait.max.ms": 10,
+            "fetch.queue.backoff.ms": 5,
+            **self.common,
+            **self.consumer,
+            "bootstrap.servers": self.bootstrap_servers,
+            "group.id": group,
+            "group.protocol": self.group_protocol,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "allow.auto.create.topics": False,
+        }
+        if self.group_protocol == "classic":
+            options.setdefault("session.timeout.ms", 6000)
+            options.setdefault("heartbeat.interval.ms", 1000)
+            options["partition.assignment.strategy"] = "cooperative-sticky"
+        return options
+
+    def for_reader(self, *, committed: bool, group: str = "parley-reader") -> Options:
+        """A consumer outside of any group, which is told its partitions and reads to their end."""
+        return {
+            "fetch.wait.max.ms": 10,
+            "fetch.queue.backoff.ms": 5,
+            **self.common,
+            **self.consumer,
+            "bootstrap.servers": self.bootstrap_servers,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed" if committed else "read_uncommitted",
+            "auto.offset.reset": "earliest",
+        }
+
+    def for_producer(self) -> Options:
+        """An idempotent producer that waits for all replicas."""
+        return {
+            "linger.ms": 1,
+            **self.common,
+            **self.producer,
+            "bootstrap.servers": self.bootstrap_servers,
+            "acks": "all",
+            "enable.idempotence": True,
+            # librdkafka's own default puts most keys on other partitions than Java's clients do.
+            "partitioner": "murmur2_random",
+        }
+
+    def for_transactions(self, transactional_id: str) -> Options:
+        """A transactional producer; a takeover under the same id fences the one before."""
+        return {
+            **self.for_producer(),
+            "linger.ms": 0,
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": 10_000,
+        }
