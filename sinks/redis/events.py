@@ -1,0 +1,229 @@
+"""Applies a batch of events to Redis: loads the views it needs, folds, and lets Lua compare `seq`.
+
+Two sinks may do this at once after a pause. Lua applies events only to the view they were folded
+from, so the slower one is refused, reads again and finds that there is nothing left to do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from schemas.events import (
+    Event,
+    TurnCancelled,
+    TurnCompleted,
+    TurnFailed,
+    TurnRestarted,
+    TurnStarted,
+)
+from schemas.failures import Unavailable
+from sinks.port import Delivery
+from sinks.redis.frames import event_frame, sealed_texts, shown
+from sinks.redis.keys import conversation_keys
+from sinks.redis.meter import Meter
+from sinks.redis.partition import ConversationId, Partition, verdict
+from sinks.redis.scripts import Call, Scripts, TurnStep, redis_failures, run
+from sinks.redis.texts import Opener, event_texts, fetch_keys
+from sinks.redis.view import EMPTY, View, evolve, stored_view
+
+log = logging.getLogger(__name__)
+
+ROUNDS_MAX = 8
+"""Tries of a conversation that another sink changes at the same time."""
+
+Events = dict[ConversationId, list[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A conversation's events, folded and ready to be applied."""
+
+    conversation: ConversationId
+    before: int
+    view: View
+    newest_us: int
+    steps: tuple[tuple[bytes, TurnStep], ...]
+
+
+class EventProjection:
+    """Views, logs and bells."""
+
+    def __init__(
+        self, redis: Redis, scripts: Scripts, opener: Opener, epoch: bytes, meter: Meter
+    ) -> None:
+        self._redis = redis
+        self._scripts = scripts
+        self._opener = opener
+        self._epoch = epoch
+        self._meter = meter
+
+    async def apply(self, partition: Partition, batch: Sequence[Delivery]) -> None:
+        """Applies the batch and moves the partition's offset behind it.
+
+        The offset moves in the same step as the events where all are of one conversation, and
+        else once every conversation is known to be applied.
+        """
+        pending = _by_conversation(batch)
+        next_offset = batch[-1].offset + 1
+        alone = len(pending) == 1
+        moved = False
+        for _ in range(ROUNDS_MAX):
+            plans = await self._plan(partition, pending)
+            calls = [self._call(partition, plan, next_offset if alone else None) for plan in plans]
+            answers = await run(self._redis, calls) if calls else []
+            pending = self._settle(partition, plans, answers, pending)
+            if not pending:
+                moved = alone and bool(plans)
+                break
+        else:
+            raise Unavailable(f"{partition!r}: another sink changes the same conversations")
+        if not moved:
+            call = self._scripts.offset(partition.guard(self._epoch), next_offset)
+            verdict((await run(self._redis, [call]))[0], partition)
+
+    def _call(self, partition: Partition, plan: Folded, next_offset: int | None) -> Call:
+        return self._scripts.events(
+            partition.guard(self._epoch),
+            conversation_keys(*plan.conversation),
+            plan.before,
+            plan.view,
+            plan.view.state(),
+            plan.newest_us,
+            plan.steps,
+            next_offset,
+        )
+
+    async def _plan(self, partition: Partition, pending: Events) -> list[Folded]:
+        views = await self._views(partition, pending)
+        plans = []
+        for conversation, events in pending.items():
+            new = self._unseen(partition, conversation, views[conversation], events)
+            if new:
+                texts = [sealed for event in new for sealed in sealed_texts(event)]
+                await fetch_keys(self._opener, conversation[0], texts)
+                plans.append(self._fold(conversation, views[conversation], new))
+        return plans
+
+    async def _views(self, partition: Partition, pending: Events) -> Mapping[ConversationId, View]:
+        """Remembered views that the events follow, the rest from Redis."""
+        views: dict[ConversationId, View] = {}
+        for conversation, events in pending.items():
+            view = partition.view(conversation)
+            if view is not None and view.seq + 1 == events[0].envelope.seq:
+                views[conversation] = view
+        missing = [conversation for conversation in pending if conversation not in views]
+        return views | await read_views(self._redis, missing, self._epoch)
+
+    def _unseen(
+        self,
+        partition: Partition,
+        conversation: ConversationId,
+        view: View,
+        events: Sequence[Event],
+    ) -> list[Event]:
+        """The events after the view, up to the first gap."""
+        new: list[Event] = []
+        seq = view.seq
+        for event in events:
+            if event.envelope.seq == seq + 1:
+                new.append(event)
+                seq += 1
+            elif event.envelope.seq > seq + 1:
+                self._stop(partition, conversation, seq + 1, event.envelope.seq)
+                break
+        return new
+
+    def _stop(
+        self, partition: Partition, conversation: ConversationId, missing: int, found: int
+    ) -> None:
+        if partition.stopped.get(conversation) == missing:
+            return
+        partition.stopped[conversation] = missing
+        self._meter.gap(conversation[0])
+        log.error(
+            "conversation %s of tenant %s stands still in Redis: event %d is missing, %d came; "
+            "look for it among the dead letters, or feed Redis again from the beginning",
+            conversation[1],
+            conversation[0],
+            missing,
+            found,
+        )
+
+    def _fold(self, conversation: ConversationId, view: View, events: Sequence[Event]) -> Folded:
+        before = view.seq
+        steps = []
+        for event in events:
+            data = shown(event, event_texts(self._opener, event))
+            steps.append((event_frame(event, data), turn_step(event)))
+            view = evolve(view, event, data)
+        newest_us = events[-1].envelope.occurred_at
+        return Folded(conversation, before, view, newest_us, tuple(steps))
+
+    def _settle(
+        self,
+        partition: Partition,
+        plans: Sequence[Folded],
+        answers: Sequence[list[object]],
+        pending: Events,
+    ) -> Events:
+        """Takes the answers in, and returns what has to be tried again."""
+        again: Events = {}
+        for plan, answer in zip(plans, answers, strict=True):
+            word, _ = verdict(answer, partition)
+            if word == b"applied":
+                partition.remember(plan.conversation, plan.view)
+                self._meter.applied(plan.conversation[0], len(plan.steps))
+                if partition.stopped.get(plan.conversation, plan.view.seq + 1) <= plan.view.seq:
+                    del partition.stopped[plan.conversation]
+            else:
+                partition.forget(plan.conversation)
+                again[plan.conversation] = pending[plan.conversation]
+        done = sum(len(pending[c]) for c in pending if c not in again)
+        fresh = sum(len(plan.steps) for plan in plans if plan.conversation not in again)
+        if done > fresh:
+            self._meter.repeated(done - fresh)
+        return again
+
+
+def _by_conversation(batch: Sequence[Delivery]) -> Events:
+    events: Events = {}
+    for delivery in batch:
+        envelope = delivery.record.envelope
+        key = (envelope.tenant_id, envelope.conversation_id)
+        events.setdefault(key, []).append(delivery.record)
+    return events
+
+
+def turn_step(event: Event) -> TurnStep:
+    """What an event does to the open turn."""
+    match event:
+        case TurnStarted():
+            return TurnStep(b"start", event.turn_id, 1)
+        case TurnRestarted():
+            return TurnStep(b"restart", event.turn_id, event.attempt)
+        case TurnCompleted() | TurnFailed() | TurnCancelled():
+            return TurnStep(b"end", event.turn_id, event.attempt)
+        case _:
+            return TurnStep()
+
+
+async def read_views(
+    redis: Redis, conversations: Sequence[ConversationId], epoch: bytes
+) -> dict[ConversationId, View]:
+    """The views that Redis holds; `EMPTY` for none, or for one of another epoch."""
+    if not conversations:
+        return {}
+    with redis_failures():
+        pipeline = redis.pipeline(transaction=False)
+        for conversation in conversations:
+            keys = conversation_keys(*conversation)
+            pipeline.hmget(keys.view, "epoch", "seq", "owner", "done", "state")
+        rows = await pipeline.execute()
+    return {
+        conversation: stored_view(*fields) if stored_epoch == epoch else EMPTY
+        for conversation, (stored_epoch, *fields) in zip(conversations, rows, strict=True)
+    }
