@@ -85,18 +85,27 @@ def guarded(handle: Handle, sql: str, view: View, functions: Functions, **parame
 
     `sql` has no FORMAT clause any more, see `split_format`.
     """
-    body = sql[_LEADING.match(sql).end() :]  # type: ignore[union-attr]
-    first = _WORD.match(body)
-    word = first.group().upper() if first else ""
-    if word in ("SELECT", "WITH", "FROM", "("):
+    body = _body(sql)
+    if is_select(sql):
         _check_one_read(handle, sql)
         _check_names(handle, sql, view, functions, parameters)
         return sql
-    if word == "EXPLAIN" and view.tables is None and (prefix := _EXPLAIN.match(body)):
+    if view.tables is None and (prefix := _EXPLAIN.match(body)):
         _check_one_read(handle, body)
         _check_names(handle, body[prefix.end() :], view, functions, parameters)
         return body
     return _templated(body, view)
+
+
+def is_select(sql: str) -> bool:
+    """Whether a statement begins like a query; only those can be streamed."""
+    first = _WORD.match(_body(sql))
+    return first is not None and first.group().upper() in ("SELECT", "WITH", "FROM", "(")
+
+
+def _body(sql: str) -> str:
+    """The statement without the comments in front of it."""
+    return sql[_LEADING.match(sql).end() :]  # type: ignore[union-attr]
 
 
 def _templated(body: str, view: View) -> str:

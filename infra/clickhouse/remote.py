@@ -107,15 +107,11 @@ class RemoteClickHouse:
             found = error_from(str(error))
             if found.code:
                 raise found from None
-            raise ClickHouseUnavailable(
-                f"ClickHouse at {self!r} does not answer: {error}"
-            ) from None
+            raise ClickHouseUnavailable(f"{self!r} does not answer: {error}") from None
         except Error as error:
             raise error_from(str(error)) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ClickHouseUnavailable(
-                f"ClickHouse at {self!r} does not answer: {error}"
-            ) from None
+            raise ClickHouseUnavailable(f"{self!r} does not answer: {error}") from None
 
     def _connected(self) -> Any:
         with self._lock:

@@ -15,7 +15,7 @@ from infra.clickhouse.endpoint.options import TRANSPORT, settings_from
 from infra.clickhouse.engine import Engine, Handle
 from infra.clickhouse.errors import ClickHouseError, error_from
 from infra.clickhouse.functions import Functions
-from infra.clickhouse.guard import View, guarded
+from infra.clickhouse.guard import View, guarded, is_select
 from infra.clickhouse.port import Value
 
 PIECES_AHEAD = 8
@@ -115,7 +115,7 @@ class Executor:
             _use(handle, view.database)
             handle.set({"readonly": 1})
             sql = guarded(handle, ask.sql, view, self._functions, **ask.parameters)
-            yield from _answer(handle, ask, marker + sql)
+            yield from _answer(handle, ask, sql, marker)
 
     def _settings(self, ask: Ask, reader: Reader) -> dict[str, Value]:
         settings = settings_from(ask.query, self._quota.caps(ask.format))
@@ -146,11 +146,11 @@ def _use(handle: Handle, database: str) -> None:
             raise
 
 
-def _answer(handle: Handle, ask: Ask, sql: str) -> Iterator[bytes]:
-    if is_concatenable(ask.format):
-        yield from handle.stream(sql, ask.format, ask.parameters)
+def _answer(handle: Handle, ask: Ask, sql: str, marker: str) -> Iterator[bytes]:
+    if is_concatenable(ask.format) and is_select(sql):
+        yield from handle.stream(marker + sql, ask.format, ask.parameters)
     else:
-        yield handle.query(sql, ask.format, ask.parameters).body
+        yield handle.query(marker + sql, ask.format, ask.parameters).body
 
 
 def _owned(handle: Handle, ask: Ask, marker: str) -> Iterator[bytes]:
@@ -158,7 +158,7 @@ def _owned(handle: Handle, ask: Ask, marker: str) -> Iterator[bytes]:
         handle.insert(ask.sql, ask.format, [ask.data])
         yield b""
     else:
-        yield from _answer(handle, ask, marker + ask.sql)
+        yield from _answer(handle, ask, ask.sql, marker)
 
 
 def _owner_settings(ask: Ask) -> dict[str, Value]:
