@@ -6,39 +6,22 @@ Every call is one short transaction and touches the database; `keyring` keeps wh
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import hmac
-import logging
 import re
 import secrets
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from infra.keys.errors import KeyErased, KeyMissing, KeyStoreUnavailable, KeyStoreUnusable
-from infra.keys.tables import (
-    DATA_KEYS,
-    ERASURES,
-    METADATA,
-    STORE,
-    STORE_VERSION,
-    SUBJECTS,
-    open_engine,
-)
+from infra.keys.database import KeyDatabase, open_database
+from infra.keys.errors import KeyErased, KeyMissing
+from infra.keys.tables import DATA_KEYS, ERASURES, STORE, SUBJECTS
 from infra.keys.wrapping import KEY_BYTES, MasterKey, derive, master_key, netstrings
 from infra.settings.connections import KeySettings
 
-_LOG = logging.getLogger(__name__)
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
-_SCHEMA_LOCK = 7_016_914_833
-"""Any fixed number: processes that create the tables at once take this PostgreSQL lock."""
-_PLATFORM = {"tenant_id": "", "subject": "platform", "month": "", "version": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +56,26 @@ def open_key_store(settings: KeySettings) -> KeyStore:
     Raises `KeyStoreUnavailable` when the database does not answer within the timeout, and
     `KeyStoreUnusable` when it is of a newer version or under another master key.
     """
-    return KeyStore(open_engine(settings.url, settings.timeout_ms), master_key(settings))
+    return KeyStore(open_database(settings.url, settings.timeout_ms), master_key(settings))
 
 
 class KeyStore:
     """See the module. Safe to use from several threads and processes."""
 
-    def __init__(self, engine: sa.Engine, master: MasterKey) -> None:
-        self._engine = engine
-        self._writer = engine.execution_options(writes=True)
+    def __init__(self, database: KeyDatabase, master: MasterKey) -> None:
+        self._database = database
         self._master = master
-        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        platform = self._open()
+        new = master.wrap(secrets.token_bytes(KEY_BYTES), "", "platform", "platform")
+        platform = master.unwrap(database.prepare(new), "", "platform", "platform")
         self._lookup_key = derive(platform, "lookup of subjects")
         self.dead_letter_key = derive(platform, "dead letters")
 
     def __repr__(self) -> str:
-        return f"KeyStore({self._engine.url.render_as_string(hide_password=True)})"
+        return f"KeyStore({self._database!r})"
 
     def close(self) -> None:
         """Gives back all connections."""
-        self._engine.dispose()
+        self._database.close()
 
     # People and their keys
 
@@ -106,7 +88,7 @@ class KeyStore:
         `KeyErased` for a person who was erased or a month that has expired.
         """
         lookup = self._lookup(tenant_id, sub)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             found = self._identity(connection, tenant_id, lookup)
             if found and month is None:
                 return found, None
@@ -114,7 +96,7 @@ class KeyStore:
                 key = self._newest_key(connection, tenant_id, found.subject, month)
                 if key is not None:
                     return found, key
-        with self._transaction(writes=True) as connection:
+        with self._database.transaction(writes=True) as connection:
             self._hold_erasures(connection)
             if self._identity(connection, tenant_id, lookup) is None:
                 self._new_subject(connection, tenant_id, lookup)
@@ -132,10 +114,10 @@ class KeyStore:
         Raises `KeyErased` when the subject was erased or the month has expired, `KeyMissing`
         when this store does not know the subject.
         """
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             if found := self._newest_key(connection, tenant_id, subject, month):
                 return found
-        with self._transaction(writes=True) as connection:
+        with self._database.transaction(writes=True) as connection:
             self._hold_erasures(connection)
             return self._get_or_create(connection, tenant_id, subject, month)
 
@@ -147,7 +129,7 @@ class KeyStore:
         month, _, version = key_version.partition("/")
         if not _MONTH.fullmatch(month) or not version.isdecimal() or len(version) > 9:
             raise KeyMissing("a key version is not of the form YYYY-MM/N")
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             wrapped = connection.execute(
                 sa.select(DATA_KEYS.c.wrapped).where(
                     *_of(DATA_KEYS, tenant_id, subject),
@@ -170,7 +152,7 @@ class KeyStore:
 
         Raises `KeyMissing` for a subject that this store does not know.
         """
-        with self._transaction(writes=True) as connection:
+        with self._database.transaction(writes=True) as connection:
             generation = self._next_generation(connection)
             row = connection.execute(
                 sa.select(SUBJECTS.c.erased_at).where(*_of(SUBJECTS, tenant_id, subject))
@@ -186,13 +168,15 @@ class KeyStore:
                 .values(hmac_key=None, erased_at=int(time.time()))
             )
             self._note(connection, Erasure(generation, tenant_id, subject, None))
-        self._forget_deleted_pages()
+        self._database.overwrite_deleted()
         return True
 
     def expire_months(self, tenant_id: str, before_month: str) -> int:
         """Deletes the data keys of all months before one (`YYYY-MM`); returns how many."""
         _check_month(before_month)
-        with self._transaction(writes=True) as connection:
+        if not tenant_id:
+            raise ValueError("the platform's own key has no month and never expires")
+        with self._database.transaction(writes=True) as connection:
             generation = self._next_generation(connection)
             deleted = connection.execute(
                 sa.delete(DATA_KEYS).where(
@@ -200,12 +184,12 @@ class KeyStore:
                 )
             ).rowcount
             self._note(connection, Erasure(generation, tenant_id, None, before_month))
-        self._forget_deleted_pages()
+        self._database.overwrite_deleted()
         return int(deleted)
 
     def generation(self) -> int:
         """The number of the newest erasure; 0 before the first."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return int(connection.execute(sa.select(STORE.c.generation)).scalar_one())
 
     def erasures_since(self, generation: int, limit: int = 10_000) -> list[Erasure]:
@@ -214,27 +198,11 @@ class KeyStore:
             ERASURES.c.generation, ERASURES.c.tenant_id, ERASURES.c.subject, ERASURES.c.before_month
         )
         after = query.where(ERASURES.c.generation > generation)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             rows = connection.execute(after.order_by(ERASURES.c.generation).limit(limit)).all()
         return [Erasure(*row) for row in rows]
 
     # Parts of a transaction
-
-    @contextmanager
-    def _transaction(self, *, writes: bool = False) -> Iterator[sa.Connection]:
-        """One transaction; every failure of the database becomes `KeyStoreUnavailable`."""
-        try:
-            with (self._writer if writes else self._engine).begin() as connection:
-                yield connection
-        except (sa.exc.ProgrammingError, sa.exc.IntegrityError, sa.exc.DataError):
-            raise
-        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-            # The statement's parameters are in the error's text; the driver's words are enough.
-            cause = str(getattr(error, "orig", None) or "no connection was free").splitlines()[0]
-            raise KeyStoreUnavailable(
-                f"key store {self._engine.url.render_as_string(hide_password=True)} does not "
-                f"answer ({cause}): check KEY_STORE_URL and the database"
-            ) from None
 
     def _lookup(self, tenant_id: str, sub: str) -> bytes:
         message = netstrings((tenant_id,)) + sub.encode()
@@ -258,18 +226,14 @@ class KeyStore:
 
     def _new_subject(self, connection: sa.Connection, tenant_id: str, lookup: bytes) -> None:
         subject = base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
-        connection.execute(
-            self._insert(SUBJECTS)
-            .values(
-                tenant_id=tenant_id,
-                subject=subject,
-                lookup=lookup,
-                hmac_key=self._master.wrap(
-                    secrets.token_bytes(KEY_BYTES), tenant_id, subject, "hmac"
-                ),
-                created_at=int(time.time()),
-            )
-            .on_conflict_do_nothing()
+        self._database.insert_new(
+            connection,
+            SUBJECTS,
+            tenant_id=tenant_id,
+            subject=subject,
+            lookup=lookup,
+            hmac_key=self._master.wrap(secrets.token_bytes(KEY_BYTES), tenant_id, subject, "hmac"),
+            created_at=int(time.time()),
         )
 
     def _newest_key(
@@ -297,17 +261,15 @@ class KeyStore:
         _check_month(month)
         self._refuse_erased(connection, tenant_id, subject, month)
         key = secrets.token_bytes(KEY_BYTES)
-        connection.execute(
-            self._insert(DATA_KEYS)
-            .values(
-                tenant_id=tenant_id,
-                subject=subject,
-                month=month,
-                version=1,
-                wrapped=self._master.wrap(key, tenant_id, subject, f"{month}/1"),
-                created_at=int(time.time()),
-            )
-            .on_conflict_do_nothing()
+        self._database.insert_new(
+            connection,
+            DATA_KEYS,
+            tenant_id=tenant_id,
+            subject=subject,
+            month=month,
+            version=1,
+            wrapped=self._master.wrap(key, tenant_id, subject, f"{month}/1"),
+            created_at=int(time.time()),
         )
         found = self._newest_key(connection, tenant_id, subject, month)
         if found is None:
@@ -355,55 +317,6 @@ class KeyStore:
                 before_month=erasure.before_month,
                 erased_at=int(time.time()),
             )
-        )
-
-    def _forget_deleted_pages(self) -> None:
-        """SQLite's write-ahead log still holds the pages from before: move it into the file,
-        where deleted keys are overwritten, and cut it to nothing.
-        """
-        if self._engine.dialect.name != "sqlite":
-            return
-        try:
-            with contextlib.closing(self._engine.raw_connection()) as connection:
-                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except (sa.exc.DBAPIError, sqlite3.Error):
-            _LOG.warning("the key store's log still holds erased keys until it is written next")
-
-    # Opening
-
-    def _open(self) -> bytes:
-        """Makes tables and the platform's key if they are absent; returns that key."""
-        with self._transaction() as connection:
-            made = sa.inspect(connection).has_table(STORE.name)
-        if not made:
-            with self._transaction(writes=True) as connection:
-                self._create(connection)
-        with self._transaction() as connection:
-            version = connection.execute(sa.select(STORE.c.version)).scalar_one()
-            if version > STORE_VERSION:
-                raise KeyStoreUnusable(
-                    f"the key store has version {version}, this Parley knows {STORE_VERSION}: "
-                    "use the newer Parley"
-                )
-            wrapped = connection.execute(
-                sa.select(DATA_KEYS.c.wrapped).filter_by(**_PLATFORM)
-            ).scalar_one()
-        return self._master.unwrap(wrapped, "", "platform", "platform")
-
-    def _create(self, connection: sa.Connection) -> None:
-        if self._engine.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
-        METADATA.create_all(connection)
-        connection.execute(
-            self._insert(STORE)
-            .values(id=1, version=STORE_VERSION, generation=0)
-            .on_conflict_do_nothing()
-        )
-        wrapped = self._master.wrap(secrets.token_bytes(KEY_BYTES), "", "platform", "platform")
-        connection.execute(
-            self._insert(DATA_KEYS)
-            .values(**_PLATFORM, wrapped=wrapped, created_at=int(time.time()))
-            .on_conflict_do_nothing()
         )
 
 
