@@ -18,7 +18,7 @@ PARTITIONS = 6
 """Shared by all topics keyed by conversation. Fixed at creation: another count remaps the keys."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Topic:
     """A topic as it must exist on the broker."""
 
