@@ -1,0 +1,211 @@
+"""A stage that writes to something outside Kafka: first the write, then the offset."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import TopicPartition as Assigned
+
+from infra.telemetry.metrics import Metrics
+from infra.telemetry.tracing import TRACING_OFF, Tracing
+from schemas.failures import Invalid, Unavailable
+from sinks.port import Commit, Delivery, Position, Sink, TopicPartition
+from streams.backoff import Backoff
+from streams.batch import Batch, Rewind, StageLost
+from streams.batch_source import BEGINNING, BatchSource
+from streams.dead_letters import DeadLetters
+from streams.decoding import Decoder
+from streams.records_out import RecordsOut
+
+log = logging.getLogger(__name__)
+
+
+class SinkStage:
+    """Drives a sink. Call `attach` with its source before the first batch."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        decoder: Decoder,
+        dead_letters: DeadLetters,
+        out: RecordsOut,
+        loop: asyncio.AbstractEventLoop,
+        metrics: Metrics,
+        tracing: Tracing = TRACING_OFF,
+    ) -> None:
+        self.name = sink.name
+        self._sink = sink
+        self._decoder = decoder
+        self._dead_letters = dead_letters
+        self._out = out
+        self._loop = loop
+        self._metrics = metrics
+        self._tracing = tracing
+        self._waiting: dict[TopicPartition, list[Delivery]] = {}
+        self._reached: dict[TopicPartition, int] = {}
+        self._flush_at_us: int | None = None
+        self._backoff = Backoff()
+
+    def __repr__(self) -> str:
+        return f"SinkStage({self.name})"
+
+    def attach(self, source: BatchSource) -> None:
+        """Says who reads for this stage."""
+        self._source = source
+
+    # The listener of the source; called on its thread, never while a batch is handled.
+
+    def assigned(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[int]:
+        if not partitions:
+            return []
+        committed = _committed(consumer, partitions)
+        begun = asyncio.run_coroutine_threadsafe(self._begin(committed), self._loop)
+        positions = begun.result()
+        offsets = []
+        for partition in partitions:
+            position = positions.get(partition) or committed[partition]
+            self._waiting[partition] = []
+            self._reached.pop(partition, None)
+            offsets.append(BEGINNING if position is None else position.offset)
+        return offsets
+
+    def revoked(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
+        for partition in partitions:
+            self._waiting.pop(partition, None)
+            self._reached.pop(partition, None)
+        asyncio.run_coroutine_threadsafe(self._sink.revoked(partitions), self._loop).result()
+
+    def wake_at_us(self) -> int | None:
+        return self._flush_at_us
+
+    async def _begin(
+        self, committed: dict[TopicPartition, Position | None]
+    ) -> Mapping[TopicPartition, Position]:
+        """Asks the sink where to begin, for as long as it takes."""
+        backoff = Backoff()
+        while True:
+            try:
+                return await self._sink.assigned(committed)
+            except Unavailable as error:
+                wait_s = backoff.next_s()
+                log.warning("%s can't begin and waits %.1f s: %s", self.name, wait_s, error)
+                await asyncio.sleep(wait_s)
+
+    async def handle(self, batch: Batch) -> None:
+        """Collects the batch, and writes when enough is there or has waited long enough."""
+        if self._is_full():
+            await self._flush()
+        if self._is_full():
+            raise Rewind(f"{self.name} takes nothing at the moment")
+        for partition, messages in batch.messages.items():
+            self._collect(partition, messages)
+        if self._flush_at_us is None and self._reached:
+            self._flush_at_us = batch.polled_at_us + self._sink.batch_wait_ms * 1000
+        if self._is_full() or self._is_due():
+            await self._flush()
+
+    def _is_full(self) -> bool:
+        longest = max(map(len, self._waiting.values()), default=0)
+        return longest >= self._sink.batch_records_max
+
+    def _is_due(self) -> bool:
+        return self._flush_at_us is not None and self._flush_at_us <= time.time_ns() // 1000
+
+    def _collect(self, partition: TopicPartition, messages: Sequence[Message]) -> None:
+        waiting = self._waiting.setdefault(partition, [])
+        for message in messages:
+            try:
+                waiting.append(self._decoder.decode(message))
+            except Invalid as error:
+                self._out.send(self._dead_letters.letter(message, error))
+            self._reached[partition] = message.offset() + 1
+
+    async def _flush(self) -> None:
+        """Writes every partition side by side; what can't be written now waits for the next try."""
+        began, wait_s = time.monotonic(), 0.0
+        self._flush_at_us = None
+        try:
+            await self._out.flushed()
+            async with asyncio.TaskGroup() as group:
+                for partition in list(self._reached):
+                    group.create_task(self._write(partition))
+        except* Unavailable as away:
+            wait_s = self._backoff.next_s()
+            log.warning("%s waits %.1f s: %s", self.name, wait_s, away.exceptions[0])
+        if not wait_s:
+            self._backoff.reset()
+            wait_s = self._sink.batch_wait_ms / 1000
+        if self._reached:
+            self._flush_at_us = time.time_ns() // 1000 + int(wait_s * 1e6)
+        self._metrics.batch_seconds.labels(self.name).observe(time.monotonic() - began)
+
+    async def _write(self, partition: TopicPartition) -> None:
+        batch, reached = self._waiting[partition], self._reached[partition]
+        if batch:
+            began_ns = time.time_ns()
+            position = await self._sink.write(partition, batch, self._commit_of(partition))
+            self._trace(batch, position, began_ns)
+            left = [d for d in batch if d.offset >= position.offset]
+        else:
+            position, left = Position(reached), []
+        if not left and position.offset < reached:
+            position = Position(reached, position.note)
+        await self._commit_of(partition)(position)
+        self._waiting[partition] = left
+        if not left:
+            del self._reached[partition]
+        self._metrics.records.labels(self.name).inc(len(batch) - len(left))
+        self._metrics.committed.labels(self.name, *map(str, partition)).set(position.offset)
+        self._metrics.last_commit.labels(self.name).set_to_current_time()
+
+    def _commit_of(self, partition: TopicPartition) -> Commit:
+        async def commit(position: Position) -> None:
+            await self._source.call(lambda consumer: _commit(consumer, partition, position))
+
+        return commit
+
+    def _trace(self, batch: Sequence[Delivery], position: Position, began_ns: int) -> None:
+        if not self._tracing.enabled:
+            return
+        ended_ns = time.time_ns()
+        for delivery in batch:
+            if delivery.offset < position.offset and delivery.traceparent:
+                self._tracing.record(
+                    f"{self.name} {type(delivery.record).__name__}",
+                    delivery.traceparent,
+                    began_ns,
+                    ended_ns,
+                    {"parley.stage": self.name},
+                    "consumer",
+                )
+
+
+def _commit(consumer: Consumer, partition: TopicPartition, position: Position) -> None:
+    offset = Assigned(partition.topic, partition.partition, position.offset, position.note)
+    try:
+        consumer.commit(offsets=[offset], asynchronous=False)
+    except KafkaException as error:
+        reason = error.args[0]
+        if reason.fatal():
+            raise StageLost(f"a position can't be committed: {reason.str()}") from error
+        # Also when the partition is no longer ours: the next poll will say so.
+        raise Unavailable(f"a position can't be committed: {reason.str()}") from error
+
+
+def _committed(
+    consumer: Consumer, partitions: Sequence[TopicPartition]
+) -> dict[TopicPartition, Position | None]:
+    try:
+        found = consumer.committed([Assigned(*p) for p in partitions], timeout=30.0)
+    except KafkaException as error:
+        raise StageLost(f"the committed offsets can't be read: {error.args[0].str()}") from error
+    return {
+        TopicPartition(f.topic, f.partition): (
+            Position(f.offset, f.metadata or "") if f.offset >= 0 else None
+        )
+        for f in found
+    }
