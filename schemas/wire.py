@@ -56,11 +56,20 @@ class TopicWire:
 
     def decode(self, value: bytes) -> Any:
         """The record in `value`. Raises `Invalid` for anything that is no record of this topic."""
-        if len(value) < HEADER_BYTES or value[:1] != MAGIC:
-            raise Invalid("wire_format", f"{len(value)} bytes on {self.topic.name} are not Avro")
-        schema_id = int.from_bytes(value[1:HEADER_BYTES], "big")
-        codec, writer = self._readers.get(schema_id) or self._reader(schema_id)
+        codec, writer = self._reader_of(value)
         return codec.decode(value, HEADER_BYTES, writer)
+
+    def record_type(self, value: bytes) -> type | None:
+        """The type of the record in `value`, without decoding it; None if this topic knows none.
+
+        Raises `Invalid` for what is not in the wire format.
+        """
+        try:
+            return self._reader_of(value)[0].record
+        except Invalid as error:
+            if error.code == "unknown_record":
+                return None
+            raise
 
     def _prefix(self, kind: type) -> bytes:
         codec = self._codecs.get(kind)
@@ -69,6 +78,12 @@ class TopicWire:
         schema_id = self._ids.id_of(self.topic.subject(kind), codec.schema)
         prefix = self._prefixes[kind] = MAGIC + schema_id.to_bytes(4, "big")
         return prefix
+
+    def _reader_of(self, value: bytes) -> tuple[RecordCodec[Any], AvroSchema | None]:
+        if len(value) < HEADER_BYTES or value[:1] != MAGIC:
+            raise Invalid("wire_format", f"{len(value)} bytes on {self.topic.name} are not Avro")
+        schema_id = int.from_bytes(value[1:HEADER_BYTES], "big")
+        return self._readers.get(schema_id) or self._reader(schema_id)
 
     def _reader(self, schema_id: int) -> tuple[RecordCodec[Any], AvroSchema | None]:
         schema = self._ids.schema_of(schema_id)

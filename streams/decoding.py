@@ -14,17 +14,28 @@ from sinks.port import Delivery
 
 
 class Decoder:
-    """Decodes the messages of some topics. Raises `Invalid` for what is no record there."""
+    """Decodes the messages of some topics. Raises `Invalid` for what is no record there.
 
-    def __init__(self, wires: Iterable[TopicWire]) -> None:
+    `wanted` names the record types that the stage acts upon; others are skipped undecoded, also
+    those that were added to the topic after this was built.
+    """
+
+    def __init__(self, wires: Iterable[TopicWire], wanted: Iterable[type] | None = None) -> None:
         self._wires: Mapping[str, TopicWire] = {w.topic.name: w for w in wires}
+        self._wanted = None if wanted is None else frozenset(wanted)
 
-    def decode(self, message: Message) -> Delivery:
-        """The record, with its place. Its key must be that of the conversation it names."""
+    def decode(self, message: Message) -> Delivery | None:
+        """The record, with its place; None for one that is not wanted.
+
+        Its key must be that of the conversation it names.
+        """
         topic, value = message.topic(), message.value()
         if value is None:
             raise Invalid("no_value", f"a record without a value has no meaning on {topic}")
-        record = self._wires[topic].decode(value)
+        wire = self._wires[topic]
+        if self._wanted is not None and wire.record_type(value) not in self._wanted:
+            return None
+        record = wire.decode(value)
         traceparent = _check_key(topic, message.key(), record)
         return Delivery(
             topic,

@@ -119,7 +119,9 @@ class SinkStage:
         waiting = self._waiting.setdefault(partition, [])
         for message in messages:
             try:
-                waiting.append(self._decoder.decode(message))
+                delivery = self._decoder.decode(message)
+                if delivery is not None:
+                    waiting.append(delivery)
             except Invalid as error:
                 self._out.send(self._dead_letters.letter(message, error))
             self._reached[partition] = message.offset() + 1

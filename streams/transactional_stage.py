@@ -129,7 +129,9 @@ class TransactionalStage:
             kept = records[partition] = []
             for message in messages:
                 try:
-                    kept.append(self._decoder.decode(message))
+                    delivery = self._decoder.decode(message)
+                    if delivery is not None:
+                        kept.append(delivery)
                 except Invalid as error:
                     letter = self._dead_letters.letter(message, error)
                     letters.setdefault(partition, []).append(letter)
