@@ -1,0 +1,1 @@
+"""Answering: what a tenant knows, what fits a message, and what to say."""

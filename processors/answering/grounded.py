@@ -1,0 +1,99 @@
+"""The grounded answerer: finds the passages that answer a message, or says that it does not know.
+
+A sandwich: `prepare` names the texts to embed, `interpret` makes the answer of their embeddings.
+Both are pure; embedding and streaming are left to `infra/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from processors.answering.composing import CitedPassage, compose, decline
+from processors.answering.context import TurnContext
+from processors.answering.courtesies import courtesy
+from processors.answering.dense import Vectors
+from processors.answering.follow_ups import Dependence, anchor, dependence
+from processors.answering.grounding import GroundingModel
+from processors.answering.retrieval import KnowledgeIndex, RankedPassage, Ranking
+from processors.answering.words import terms
+
+# A message this close to a known question means that question, whatever was said before.
+_PLAIN_COSINE = 0.78
+_SURE = 0.9
+_NEAR = 0.3
+_TOPICS_MAX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class GroundedAnswer:
+    """An answer that rests on passages, or an honest "I do not know".
+
+    `passages` are the best of the search, for a model's prompt; `citations` are those that `text`
+    quotes. `confidence` is the probability that the knowledge holds the answer.
+    `query` is what was searched in the end, `in_context` whether an earlier message was part of it.
+    """
+
+    text: str
+    citations: tuple[CitedPassage, ...]
+    confidence: float
+    declined: bool
+    passages: tuple[RankedPassage, ...]
+    query: str
+    in_context: bool
+
+
+def prepare(context: TurnContext) -> tuple[str, ...]:
+    """The texts to embed: the message, and the message after its anchor where it may need one."""
+    query = context.query
+    if dependence(query) is Dependence.NONE or (earlier := anchor(context)) is None:
+        return (query,)
+    return (query, f"{earlier} {query}")
+
+
+def interpret(
+    texts: Sequence[str],
+    embeddings: Vectors,
+    index: KnowledgeIndex,
+    context: TurnContext,
+    model: GroundingModel,
+    *,
+    passages_max: int = 3,
+) -> GroundedAnswer:
+    """Answers from the index; `embeddings` is float32 [len(texts), width] for `prepare`'s texts."""
+    topics = index.topics[:_TOPICS_MAX]
+    if (reply := courtesy(context.query, topics)) is not None:
+        return GroundedAnswer(reply, (), 1.0, False, (), context.query, False)
+    number, ranking = _choose(texts, embeddings, index, model)
+    confidence = model.confidence(ranking.evidence) if ranking.articles else 0.0
+    passages = tuple(article.passages[0] for article in ranking.articles)[:passages_max]
+    if not ranking.articles or not model.knows(ranking.evidence):
+        text = decline(ranking, topics, near=confidence >= _NEAR)
+        return GroundedAnswer(text, (), confidence, True, passages, texts[number], number > 0)
+    text, citations = compose(texts[number], ranking, sure=confidence >= _SURE)
+    return GroundedAnswer(text, citations, confidence, False, passages, texts[number], number > 0)
+
+
+def _choose(
+    texts: Sequence[str], embeddings: Vectors, index: KnowledgeIndex, model: GroundingModel
+) -> tuple[int, Ranking]:
+    """Searches without and, where prepared, with context; gives the text's number and its find."""
+    alone = index.search(texts[0], embeddings[0])
+    if len(texts) == 1 or not _familiar(texts[0], index):
+        return 0, alone
+    joined = index.search(texts[1], embeddings[1])
+    if not model.knows(joined.evidence):
+        return 0, alone
+    leaning = dependence(texts[0]) is Dependence.LEANING
+    plain = alone.evidence.best_question >= _PLAIN_COSINE
+    if model.knows(alone.evidence) and (plain or not leaning):
+        return 0, alone
+    return 1, joined
+
+
+def _familiar(query: str, index: KnowledgeIndex) -> bool:
+    """Whether the tenant's articles use the words of the message, so that it can belong to them.
+
+    Without this, "and the weather?" would be answered with whatever was asked before it.
+    """
+    return all(index.knows(term) for term in terms(query))

@@ -1,0 +1,259 @@
+"""A tenant's knowledge as an immutable index: which articles and passages fit a question best.
+
+Built from the documents of `parley.knowledge.v1`; a changed document makes a new index that
+shares the unchanged parts. Embedding the question is left to the caller.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from processors.answering.bm25 import K1, Bm25, Counted, count
+from processors.answering.dense import Vectors, best_of_groups, cosines, from_bytes
+from processors.answering.fusion import QUESTION_DEPTH, dense_score, fused_score
+from processors.answering.words import terms
+from schemas.records import KnowledgeDocument
+
+
+@dataclass(frozen=True, slots=True)
+class RankedPassage:
+    """A passage of a ranked article. `score` orders passages of one search, best first."""
+
+    document_id: str
+    ordinal: int
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class RankedArticle:
+    """An article with its fused score and its passages, best first."""
+
+    document_id: str
+    title: str
+    url: str | None
+    score: float
+    passages: tuple[RankedPassage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How well the best article fits, in numbers that do not depend on the tenant's size.
+
+    Cosines: `best_question` of the nearest example question, `article_questions` and
+    `article_passage` of the best article. `coverage` is the share of the question's term weight
+    that the best article has.
+    """
+
+    best_question: float = 0.0
+    article_questions: float = 0.0
+    article_passage: float = 0.0
+    coverage: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What a search found: articles, best first, and the evidence for the first."""
+
+    articles: tuple[RankedArticle, ...] = ()
+    evidence: Evidence = Evidence()
+
+    @property
+    def passages(self) -> tuple[RankedPassage, ...]:
+        """The passages of all articles in one list, best article first."""
+        return tuple(passage for article in self.articles for passage in article.passages)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """One document, counted and unpacked, so that a rebuild need not do it again."""
+
+    document: KnowledgeDocument
+    passages: tuple[Counted, ...] = field(repr=False)
+    questions: Counted = field(repr=False)
+    passage_vectors: Vectors = field(repr=False)
+    question_vectors: Vectors = field(repr=False)
+    vocabulary: frozenset[str] = field(repr=False)
+
+
+def _prepare(document: KnowledgeDocument) -> _Prepared:
+    passages = tuple(count(f"{document.title}. {item.text}") for item in document.passages)
+    questions = count(". ".join([document.title, *(item.text for item in document.questions)]))
+    vocabulary = frozenset(questions.counts).union(*(item.counts for item in passages))
+    return _Prepared(
+        document,
+        passages,
+        questions,
+        from_bytes([item.embedding for item in document.passages]),
+        from_bytes([item.embedding for item in document.questions]),
+        vocabulary,
+    )
+
+
+def _stacked(parts: Sequence[Vectors]) -> tuple[Vectors, tuple[slice, ...]]:
+    """The parts below one another, and where each of them lies."""
+    groups, start = [], 0
+    for part in parts:
+        groups.append(slice(start, start + len(part)))
+        start += len(part)
+    filled = [part for part in parts if len(part)]
+    if not filled:
+        return np.zeros((0, 0), np.float32), tuple(groups)
+    if len({part.shape[1] for part in filled}) > 1:
+        raise ValueError(
+            "documents of one tenant have embeddings of different widths: import all of them "
+            "again, with one model"
+        )
+    return np.vstack(filled), tuple(groups)
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeIndex:
+    """All documents of one tenant, ready to search. Make one with `build`."""
+
+    tenant_id: str
+    _prepared: tuple[_Prepared, ...] = field(repr=False)
+    _passage_terms: Bm25 = field(repr=False)
+    _question_terms: Bm25 = field(repr=False)
+    _passage_vectors: Vectors = field(repr=False)
+    _question_vectors: Vectors = field(repr=False)
+    _passage_groups: tuple[slice, ...] = field(repr=False)
+    _question_groups: tuple[slice, ...] = field(repr=False)
+
+    @classmethod
+    def build(cls, tenant_id: str, documents: Iterable[KnowledgeDocument] = ()) -> KnowledgeIndex:
+        """Indexes the documents (of each id, the last); an empty index finds nothing.
+
+        Raises `ValueError` where a document is another tenant's or embeddings do not match.
+        """
+        return cls._of(tenant_id, ()).updated(documents)
+
+    @classmethod
+    def _of(cls, tenant_id: str, prepared: tuple[_Prepared, ...]) -> KnowledgeIndex:
+        passages, passage_groups = _stacked([item.passage_vectors for item in prepared])
+        questions, question_groups = _stacked([item.question_vectors for item in prepared])
+        return cls(
+            tenant_id,
+            prepared,
+            Bm25.build([counted for item in prepared for counted in item.passages]),
+            Bm25.build([item.questions for item in prepared]),
+            passages,
+            questions,
+            passage_groups,
+            question_groups,
+        )
+
+    def updated(
+        self, documents: Iterable[KnowledgeDocument] = (), removed: Iterable[str] = ()
+    ) -> KnowledgeIndex:
+        """A new index with documents added or replaced, and those of the ids `removed` gone."""
+        by_id = {item.document.document_id: item for item in self._prepared}
+        for document in documents:
+            if document.tenant_id != self.tenant_id:
+                raise ValueError(
+                    f"document {document.document_id} belongs to tenant {document.tenant_id}, "
+                    f"not to {self.tenant_id}: route it to its own index"
+                )
+            if document.passages:
+                by_id[document.document_id] = _prepare(document)
+            else:
+                by_id.pop(document.document_id, None)
+        for document_id in removed:
+            by_id.pop(document_id, None)
+        return self._of(self.tenant_id, tuple(by_id[key] for key in sorted(by_id)))
+
+    def __len__(self) -> int:
+        return len(self._prepared)
+
+    def __contains__(self, document_id: str) -> bool:
+        return any(item.document.document_id == document_id for item in self._prepared)
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Titles of all documents, in the order of their ids."""
+        return tuple(item.document.title for item in self._prepared)
+
+    @property
+    def documents(self) -> tuple[KnowledgeDocument, ...]:
+        """All documents, in the order of their ids."""
+        return tuple(item.document for item in self._prepared)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Values of the documents' label `topics` (parted by commas), the most frequent first."""
+        counted = Counter(
+            topic
+            for item in self._prepared
+            for topic in item.document.labels.get("topics", "").split(",")
+            if topic
+        )
+        return tuple(topic for topic, _ in sorted(counted.items(), key=lambda at: (-at[1], at[0])))
+
+    def knows(self, term: str) -> bool:
+        """Whether any document uses the stemmed term."""
+        return self._passage_terms.knows(term) or self._question_terms.knows(term)
+
+    def search(self, query: str, embedding: Vectors, k: int = 3) -> Ranking:
+        """The `k` best articles for a question and its embedding (float32 [width], length one)."""
+        if not self._prepared:
+            return Ranking()
+        found = terms(query)
+        passages = cosines(self._passage_vectors, embedding)
+        questions = cosines(self._question_vectors, embedding)
+        passage_shares = self._passage_terms.scores(found) / _ceiling(self._passage_terms, found)
+        question_shares = self._question_terms.scores(found) / _ceiling(self._question_terms, found)
+        by_passages = best_of_groups(passages, self._passage_groups, 1)
+        by_questions = best_of_groups(questions, self._question_groups, QUESTION_DEPTH)
+        # An article without example questions is judged by its passages alone.
+        unasked = np.array([group.start == group.stop for group in self._question_groups])
+        by_questions = np.where(unasked, by_passages, by_questions)
+        lexical = best_of_groups(passage_shares, self._passage_groups, 1)
+        scores = fused_score(dense_score(by_questions, by_passages), question_shares, lexical)
+        order = np.argsort(-scores, kind="stable")[:k]
+        best = int(order[0])
+        evidence = Evidence(
+            float(max(questions.max(initial=-1.0), by_questions.max())),
+            float(by_questions[best]),
+            float(by_passages[best]),
+            self._coverage(found, best),
+        )
+        articles = tuple(
+            self._article(int(number), float(scores[number]), passages, passage_shares)
+            for number in order
+        )
+        return Ranking(articles, evidence)
+
+    def _coverage(self, found: Sequence[str], number: int) -> float:
+        weights = {term: self._question_terms.idf(term) for term in found}
+        covered = sum(
+            weight for term, weight in weights.items() if term in self._prepared[number].vocabulary
+        )
+        return covered / sum(weights.values()) if weights else 0.0
+
+    def _article(
+        self, number: int, score: float, cosine: Vectors, shares: Vectors
+    ) -> RankedArticle:
+        document = self._prepared[number].document
+        start = self._passage_groups[number].start
+        passages = [
+            RankedPassage(
+                document.document_id,
+                passage.ordinal,
+                passage.text,
+                float(cosine[start + offset] + shares[start + offset]),
+            )
+            for offset, passage in enumerate(document.passages)
+        ]
+        passages.sort(key=lambda passage: -passage.score)
+        return RankedArticle(
+            document.document_id, document.title, document.url, score, tuple(passages)
+        )
+
+
+def _ceiling(index: Bm25, query: Sequence[str]) -> float:
+    """What a text could reach at most, so that scores of short and long questions compare."""
+    return max(sum(index.idf(term) for term in set(query)) * (K1 + 1), 1e-6)
