@@ -1,0 +1,364 @@
+"""One conversation on one socket: attach to the live feed, replay the log, drop the overlap.
+
+A subscription is live, where frames pass straight from the feed to the client, or it catches up,
+where a task reads the log from the cursor. Whenever something may be missing, or the client is
+too slow, it falls back to catching up; nothing but the cursor is kept then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gateway import replies
+from gateway.authorise import may_read
+from gateway.bells import Bells
+from gateway.frames import Position
+from gateway.outbox import Outbox
+from gateway.read_model import Logged, Page, ReadModel, snapshot_state
+from gateway.refusals import ErrorCode, Refused, temporary
+from gateway.token_merge import Stretch
+from schemas.failures import Unavailable
+from sinks.redis.keys import LOG_EVENTS_MAX, conversation_keys
+
+_LOG = logging.getLogger(__name__)
+
+LAG_WAIT_S = 2.0
+"""A client may know more than this gateway's Redis; that long it is believed."""
+ATTACH_WAIT_S = 5.0
+HELD_MAX = 256
+RETRY_S_MAX = 2.0
+TURN_STARTS = frozenset(("TurnStarted", "TurnRestarted"))
+TURN_ENDS = frozenset(("TurnCompleted", "TurnFailed", "TurnCancelled", "TurnRefused"))
+
+FrameId = int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads."""
+
+    tenant_id: str
+    subject: str
+    roles: frozenset[str]
+
+
+@dataclass(slots=True)
+class AnswerCursor:
+    """How much of which answer the client has."""
+
+    turn: str
+    attempt: int
+    at: int
+
+
+class Opened(Protocol):
+    """Told once how the subscription began: `resumed`, `snapshot` or `caught_up`."""
+
+    def __call__(self, kind: str) -> None: ...
+
+
+class Subscription:
+    """See the module. All methods run on the event loop."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        conversation: str,
+        *,
+        bells: Bells,
+        read_model: ReadModel,
+        outbox: Outbox,
+        on_end: Callable[[Subscription], None],
+        on_broken: Callable[[], None],
+        on_owner: Callable[[str, str, str], None] = lambda tenant, conversation, owner: None,
+        on_opened: Opened = lambda kind: None,
+    ) -> None:
+        self.conversation = conversation
+        self._reader = reader
+        self._keys = conversation_keys(reader.tenant_id, conversation)
+        self._bells = bells
+        self._read_model = read_model
+        self._outbox = outbox
+        self._on_end = on_end
+        self._on_broken = on_broken
+        self._on_owner = on_owner
+        self._on_opened = on_opened
+        self._epoch = ""
+        self._seq = 0
+        self._answer: AnswerCursor | None = None
+        self._over = ""
+        self._authorised = False
+        self._live = False
+        self._held: list[Logged | Stretch] | None = None
+        self._rang = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    # Life
+
+    def open(self, frame_id: FrameId, position: Position) -> None:
+        """Begins; `subbed` or `err` follows."""
+        self._feed = self._bells.attach(self._keys, self.conversation, self)
+        self._start(self._open(frame_id, position))
+
+    def close(self) -> None:
+        """Stops, and says nothing more to the client."""
+        if self._closed:
+            return
+        self._closed = True
+        self._live = False
+        self._bells.detach(self._keys, self)
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._live = False
+        self._task = asyncio.create_task(work, name="subscription")
+        self._task.add_done_callback(self._check)
+
+    def _check(self, task: asyncio.Task[None]) -> None:
+        """A defect must not leave a client that waits in silence."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.error("a subscription broke", exc_info=error)
+            self._on_broken()
+
+    # The live feed
+
+    def on_event(self, event: Logged) -> None:
+        """An event from the feed: the next one passes, an old one is dropped."""
+        self._rang.set()
+        if not self._live:
+            self._hold(event)
+        elif event.seq > self._seq and not self._pass_event(event):
+            self._start(self._catch_up())
+
+    def on_stretch(self, stretch: Stretch) -> None:
+        """A stretch of an answer from the feed."""
+        if not self._live:
+            self._hold(stretch)
+        elif not self._pass_stretch(stretch):
+            self._start(self._catch_up())
+
+    def on_attached(self) -> None:
+        """The feed is whole from here on; what came while it was not must be read."""
+        self._rang.set()
+        self._held = None
+        if self._live:
+            self._start(self._catch_up())
+
+    def _hold(self, item: Logged | Stretch) -> None:
+        """Keeps what rings while a page is being read; too much of it means reading again."""
+        if self._held is not None:
+            self._held.append(item)
+            if len(self._held) > HELD_MAX:
+                self._held = None
+
+    def _pass_event(self, event: Logged) -> bool:
+        """Sends an event if it is the next one; False when the log must be read."""
+        if event.seq <= self._seq:
+            return True
+        if (
+            not self._authorised
+            or event.seq != self._seq + 1
+            or not self._outbox.offer(event.frame)
+        ):
+            return False
+        self._seq = event.seq
+        if event.type in TURN_STARTS and event.turn:
+            self._answer = AnswerCursor(event.turn, event.attempt or 1, 0)
+        elif event.type in TURN_ENDS and event.turn:
+            self._answer = None
+            self._over = event.turn
+        return True
+
+    def _pass_stretch(self, stretch: Stretch) -> bool:
+        """Sends a stretch if it goes on where the client is; False when it must be read."""
+        has = self._answer
+        if stretch.turn == self._over:
+            return True
+        if has is None or stretch.turn != has.turn:
+            return False
+        if (stretch.attempt, stretch.end) <= (has.attempt, has.at):
+            return True
+        if stretch.attempt > has.attempt or stretch.start > has.at:
+            return False
+        if not self._outbox.offer(stretch.frame):
+            return False
+        has.at = stretch.end
+        return True
+
+    # Reading
+
+    async def _open(self, frame_id: FrameId, position: Position) -> None:
+        try:
+            page = await self._first_page(position)
+            while self._outbox.full:
+                await self._outbox.room()
+                page = await self._first_page(position)
+            self._authorise(page)
+        except Refused as refused:
+            self._refuse(frame_id, refused)
+            return
+        self._epoch = page.epoch
+        resumed = _resumable(page, position)
+        self._outbox.put(
+            replies.subbed(frame_id, self.conversation, page.epoch, page.head, resumed)
+        )
+        if resumed and position.seq is not None:
+            self._seq = position.seq
+            if position.turn is not None:
+                self._answer = AnswerCursor(position.turn, position.attempt or 1, position.at or 0)
+            self._on_opened("resumed")
+        else:
+            self._snapshot(page)
+            self._on_opened("snapshot")
+        await self._catch_up()
+
+    async def _first_page(self, position: Position) -> Page:
+        """The state to begin from, once the feed is attached and has the client's events."""
+        try:
+            async with asyncio.timeout(ATTACH_WAIT_S):
+                await self._feed.attached.wait()
+        except TimeoutError:
+            raise temporary("Redis does not answer: subscribe again", 1000) from None
+        after = position.seq or 0
+        deadline = asyncio.get_running_loop().time() + LAG_WAIT_S
+        while True:
+            self._rang.clear()
+            try:
+                page = await self._read_model.read(self._keys, after)
+            except Unavailable as error:
+                raise temporary(f"{error}: subscribe again", 1000) from None
+            left = deadline - asyncio.get_running_loop().time()
+            known = position.epoch in (None, page.epoch)
+            if after <= page.head or not known or left <= 0:
+                return page
+            try:
+                async with asyncio.timeout(min(left, 0.25)):
+                    await self._rang.wait()
+            except TimeoutError:
+                continue
+
+    async def _catch_up(self) -> None:
+        """Reads from the cursor until the feed can take over."""
+        while not self._closed:
+            await self._outbox.room()
+            await self._feed.attached.wait()
+            self._held = []
+            page = await self._page()
+            try:
+                self._authorise(page)
+            except Refused as refused:
+                self._refuse(None, refused)
+                return
+            if self._replay(page) and self._drain_held():
+                self._live = not self._closed
+                return
+
+    async def _page(self) -> Page:
+        """Reads until Redis answers; the client keeps its socket meanwhile."""
+        pause = 0.05
+        while True:
+            try:
+                return await self._read_model.read(self._keys, self._seq)
+            except Unavailable:
+                await asyncio.sleep(random.uniform(pause / 2, pause))
+                pause = min(RETRY_S_MAX, pause * 2)
+                self._held = []
+
+    def _replay(self, page: Page) -> bool:
+        """Sends what the page has; whether the client then has everything up to its moment."""
+        if page.epoch != self._epoch:
+            self._epoch = page.epoch
+            return self._offer_snapshot(page) and self._whole(page)
+        for event in page.events:
+            if event.seq > self._seq + 1:
+                return self._offer_snapshot(page) and self._whole(page)
+            if not self._pass_event(event):
+                return False
+        if not page.events and page.head > self._seq:
+            return self._offer_snapshot(page) and self._whole(page)
+        return page.head <= self._seq and self._replay_answer(page)
+
+    def _whole(self, page: Page) -> bool:
+        return page.head <= self._seq
+
+    def _replay_answer(self, page: Page) -> bool:
+        """Sends the open answer's text from where the client has it."""
+        answer, has = page.answer, self._answer
+        if answer is None or page.head < self._seq:
+            return True
+        start = 0
+        if has is not None and (has.turn, has.attempt) == (answer.turn, answer.attempt):
+            start = has.at
+        if start < len(answer.text):
+            frame = replies.tokens(
+                self.conversation, answer.turn, answer.attempt, start, answer.text[start:]
+            )
+            if not self._outbox.offer(frame):
+                return False
+        self._answer = AnswerCursor(answer.turn, answer.attempt, max(start, len(answer.text)))
+        return True
+
+    def _drain_held(self) -> bool:
+        """Passes what rang while the page was read; False when the log must be read again."""
+        held, self._held = self._held, None
+        if held is None:
+            return False
+        for item in held:
+            passed = (
+                self._pass_event(item) if isinstance(item, Logged) else self._pass_stretch(item)
+            )
+            if not passed:
+                return False
+        return True
+
+    # Snapshots and permission
+
+    def _offer_snapshot(self, page: Page) -> bool:
+        if self._outbox.full:
+            return False
+        self._snapshot(page)
+        self._on_opened("caught_up")
+        return True
+
+    def _snapshot(self, page: Page) -> None:
+        """Starts the client over at the page's moment."""
+        state = snapshot_state(page.view, page.answer) if page.view else b"{}"
+        self._outbox.put(replies.snapshot(self.conversation, page.epoch, page.head, state))
+        self._seq = page.head
+        answer = page.answer
+        self._answer = (
+            AnswerCursor(answer.turn, answer.attempt, len(answer.text)) if answer else None
+        )
+
+    def _authorise(self, page: Page) -> None:
+        """Raises `Refused` unless the caller may see the conversation as it now stands."""
+        if page.view is None:
+            self._authorised = False
+            return
+        self._on_owner(self._reader.tenant_id, self.conversation, page.view.owner)
+        if not may_read(page.view.owner, self._reader.subject, self._reader.roles):
+            raise Refused(ErrorCode.FORBIDDEN, "this conversation belongs to somebody else")
+        self._authorised = True
+
+    def _refuse(self, frame_id: FrameId, refused: Refused) -> None:
+        self._outbox.put(replies.err(frame_id, refused, self.conversation))
+        self._on_end(self)
+
+
+def _resumable(page: Page, position: Position) -> bool:
+    """Whether every event after the client's cursor is at hand."""
+    seq = position.seq
+    if seq is None or (seq > 0 and position.epoch != page.epoch) or seq > page.head:
+        return False
+    if position.epoch not in (None, page.epoch):
+        return False
+    if page.head - seq > LOG_EVENTS_MAX:
+        return False
+    return seq == page.head or (bool(page.events) and page.events[0].seq == seq + 1)
