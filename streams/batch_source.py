@@ -243,13 +243,13 @@ def _is_record(message: Message) -> bool:
         return False
     if error.fatal() or error.code() in (KafkaError._FENCED, KafkaError._FATAL):
         raise StageLost(f"the consumer was fenced: {error.str()}")
-    if error.retriable() or error.code() in _PASSING:
+    if error.retriable() or error.code() in PASSING:
         log.warning("consumer: %s", error.str())
         return False
     raise KafkaException(error)
 
 
-_PASSING = frozenset(
+PASSING = frozenset(
     (
         KafkaError._ALL_BROKERS_DOWN,
         KafkaError._TRANSPORT,

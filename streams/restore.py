@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
 
 from streams.batch import StageLost
+from streams.batch_source import PASSING
 from streams.kafka_options import KafkaOptions
 from streams.state import PartitionState
 
@@ -25,57 +26,68 @@ def restore(
     Call it after the open transactions of earlier owners have been ended: only then does the end
     of the log that a `read_committed` reader reaches hold all that was committed.
     """
-    if not states:
-        return
-    ends = _ends(changelog, list(states), options)
     starts = {p: state.changelog_offset for p, state in states.items()}
-    open_partitions = {p for p in states if starts[p] < ends[p]}
+    for partition, messages, next_offset in read_to_end(changelog, starts, options):
+        records = [(m.key(), m.value()) for m in messages]
+        states[partition].restore(records, next_offset)
+
+
+def read_to_end(
+    topic: str, starts: Mapping[int, int], options: KafkaOptions
+) -> Iterator[tuple[int, list[Message], int]]:
+    """Stretches of committed records from given offsets to the present end of each partition.
+
+    Yields the partition, its records and the offset after them, in order; for every partition the
+    last stretch reaches at least the end that the topic had when reading began.
+    """
+    if not starts:
+        return
+    ends = _ends(topic, list(starts), options)
+    open_partitions = {p for p in starts if starts[p] < ends[p]}
     reader = Consumer(options.for_reader(committed=True))
     try:
-        reader.assign([Assigned(changelog, p, starts[p]) for p in open_partitions])
-        _read(reader, open_partitions, states, ends)
+        reader.assign([Assigned(topic, p, starts[p]) for p in open_partitions])
+        heard_at = time.monotonic()
+        while open_partitions:
+            messages = reader.consume(5000, 0.1)
+            if messages:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > SILENCE_S:
+                raise StageLost(f"{topic} can't be read to its end")
+            for partition, (records, next_offset) in _stretches(messages).items():
+                yield partition, records, next_offset
+                if next_offset >= ends[partition]:
+                    open_partitions.discard(partition)
     finally:
         reader.close()
 
 
-def _ends(changelog: str, partitions: list[int], options: KafkaOptions) -> dict[int, int]:
+def _ends(topic: str, partitions: list[int], options: KafkaOptions) -> dict[int, int]:
     # A read_committed consumer's own watermark is the last stable offset: that would be too low.
     probe = Consumer(options.for_reader(committed=False))
     try:
         return {
-            p: probe.get_watermark_offsets(Assigned(changelog, p), timeout=10.0)[1]
-            for p in partitions
+            p: probe.get_watermark_offsets(Assigned(topic, p), timeout=10.0)[1] for p in partitions
         }
+    except KafkaException as error:
+        raise StageLost(f"the end of {topic} can't be read: {error.args[0].str()}") from error
     finally:
         probe.close()
 
 
-def _read(
-    reader: Consumer,
-    open_partitions: set[int],
-    states: Mapping[int, PartitionState[Any]],
-    ends: Mapping[int, int],
-) -> None:
-    heard_at = time.monotonic()
-    while open_partitions:
-        messages = reader.consume(5000, 0.1)
-        if messages:
-            heard_at = time.monotonic()
-        elif time.monotonic() - heard_at > SILENCE_S:
-            raise StageLost("the changelog can't be read to its end")
-        stretches: dict[int, list[tuple[bytes, bytes | None]]] = {}
-        reached: dict[int, int] = {}
-        for message in messages:
-            error = message.error()
-            partition = message.partition()
-            if error is None:
-                stretches.setdefault(partition, []).append((message.key(), message.value()))
-                reached[partition] = message.offset() + 1
-            elif error.code() == KafkaError._PARTITION_EOF:
-                reached[partition] = message.offset()
-            elif not error.retriable():
-                raise KafkaException(error)
-        for partition, next_offset in reached.items():
-            states[partition].restore(stretches.get(partition, []), next_offset)
-            if next_offset >= ends[partition]:
-                open_partitions.discard(partition)
+def _stretches(messages: list[Message]) -> dict[int, tuple[list[Message], int]]:
+    stretches: dict[int, tuple[list[Message], int]] = {}
+    for message in messages:
+        error, partition = message.error(), message.partition()
+        records, reached = stretches.get(partition, ([], 0))
+        if error is None:
+            records.append(message)
+            reached = message.offset() + 1
+        elif error.code() == KafkaError._PARTITION_EOF:
+            reached = message.offset()
+        elif error.retriable() or error.code() in PASSING:
+            continue
+        else:
+            raise KafkaException(error)
+        stretches[partition] = (records, reached)
+    return stretches

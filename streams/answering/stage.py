@@ -1,0 +1,204 @@
+"""Runs attempts at turns as the log asks for them, many at once in every partition."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import TopicPartition as Assigned
+
+from infra.telemetry.metrics import Metrics
+from schemas.events import Event
+from schemas.failures import Invalid
+from schemas.topics import EVENTS
+from sinks.port import TopicPartition
+from streams.answering.attempt import Attempt, Desk, encoded, restart
+from streams.answering.open_messages import Begin, End, OpenMessage, OpenMessages
+from streams.batch import Batch
+from streams.batch_source import BatchSource
+from streams.dead_letters import DeadLetters
+from streams.decoding import Decoder
+from streams.kafka_options import KafkaOptions
+from streams.restore import read_to_end
+from streams.transactional_stage import committed_offsets
+
+log = logging.getLogger(__name__)
+
+NAME = "answering"
+COMMIT_EVERY_US = 250_000
+
+
+class AnsweringStage:
+    """A stage without transactions: what it produces may repeat, and the conversation sorts it out.
+
+    On assignment it reads from the committed offset to the end without answering anything. Turns
+    that are open then may have been begun by another worker, so it asks for a new attempt at each;
+    the conversation's `TurnRestarted` starts it, here or wherever the partition is by then.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        dead_letters: DeadLetters,
+        desk: Desk,
+        options: KafkaOptions,
+        metrics: Metrics,
+        *,
+        concurrency: int,
+    ) -> None:
+        self.name = NAME
+        self._decoder = decoder
+        self._dead_letters = dead_letters
+        self._desk = desk
+        self._options = options
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Semaphore(concurrency)
+        self._partitions: dict[TopicPartition, OpenMessages] = {}
+        self._committed: dict[TopicPartition, int] = {}
+        self._running: dict[str, tuple[TopicPartition, asyncio.Task[None]]] = {}
+        self._lost_provider: set[str] = set()
+        self._commit_at_us: int | None = None
+
+    def __repr__(self) -> str:
+        return f"AnsweringStage({len(self._running)} attempts running)"
+
+    def attach(self, source: BatchSource) -> None:
+        """Says who reads for this stage."""
+        self._source = source
+
+    # The listener of the source; called on its thread, never while a batch is handled.
+
+    def assigned(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[int]:
+        starts = (
+            {
+                p.partition: max(offset, 0)
+                for p, offset in zip(
+                    partitions, committed_offsets(consumer, partitions), strict=True
+                )
+            }
+            if partitions
+            else {}
+        )
+        folds = {p: OpenMessages(offset) for p, offset in starts.items()}
+        reached = dict(starts)
+        for number, messages, next_offset in read_to_end(EVENTS.name, starts, self._options):
+            for message in messages:
+                event = self._decoded(message)
+                if event is not None:
+                    folds[number].take(event, message.offset())
+                else:
+                    folds[number].passed(message.offset())
+            reached[number] = next_offset
+        self._loop.call_soon_threadsafe(
+            self._take_over, {p: folds[p.partition] for p in partitions}
+        )
+        return [reached[p.partition] for p in partitions]
+
+    def revoked(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
+        asyncio.run_coroutine_threadsafe(self._let_go(set(partitions)), self._loop).result()
+
+    def wake_at_us(self) -> int | None:
+        return self._commit_at_us
+
+    async def handle(self, batch: Batch) -> None:
+        """Starts and stops attempts as the events say; never waits for one."""
+        for partition, messages in batch.messages.items():
+            fold = self._partitions[partition]
+            for message in messages:
+                event = self._decoded(message)
+                if event is None:
+                    fold.passed(message.offset())
+                else:
+                    self._follow(partition, fold.take(event, message.offset()))
+        self._metrics.records.labels(NAME).inc(batch.size)
+        await self._commit()
+
+    def _decoded(self, message: object) -> Event | None:
+        try:
+            delivery = self._decoder.decode(message)
+        except Invalid as error:
+            letter = self._dead_letters.letter(message, error)
+            self._loop.call_soon_threadsafe(self._desk.out.send, letter)
+            return None
+        if delivery is None:
+            return None
+        event: Event = delivery.record
+        self._desk.history.remember(event)
+        return event
+
+    def _take_over(self, folds: dict[TopicPartition, OpenMessages]) -> None:
+        self._partitions.update(folds)
+        for fold in folds.values():
+            for message in fold.begun():
+                assert message.turn is not None
+                command = restart(
+                    message.turn, message.attempt + 1, message.turn.envelope.traceparent
+                )
+                self._desk.out.send(encoded(self._desk.commands, command))
+
+    def _follow(self, partition: TopicPartition, step: Begin | End | None) -> None:
+        match step:
+            case Begin(message):
+                assert message.turn is not None
+                self._cancel(message.turn.turn_id)
+                task = self._loop.create_task(self._attempt(message))
+                self._running[message.turn.turn_id] = (partition, task)
+            case End(turn_id):
+                self._cancel(turn_id)
+                self._lost_provider.discard(turn_id)
+            case None:
+                pass
+
+    async def _attempt(self, message: OpenMessage) -> None:
+        assert message.turn is not None
+        turn_id = message.turn.turn_id
+        async with self._room:
+            fallback = turn_id in self._lost_provider
+            if not await Attempt(self._desk, message, fallback=fallback).run():
+                self._lost_provider.add(turn_id)
+        if self._running.get(turn_id, (None, None))[1] is asyncio.current_task():
+            del self._running[turn_id]
+
+    def _cancel(self, turn_id: str) -> None:
+        _, task = self._running.pop(turn_id, (None, None))
+        if task is not None:
+            task.cancel()
+
+    async def _let_go(self, partitions: set[TopicPartition]) -> None:
+        """Stops the attempts of partitions that somebody else will answer."""
+        for turn_id, (partition, _) in list(self._running.items()):
+            if partition in partitions:
+                self._cancel(turn_id)
+        for partition in partitions:
+            self._partitions.pop(partition, None)
+            self._committed.pop(partition, None)
+
+    async def _commit(self) -> None:
+        now_us = time.time_ns() // 1000
+        if self._commit_at_us is None:
+            self._commit_at_us = now_us + COMMIT_EVERY_US
+        if now_us < self._commit_at_us:
+            return
+        self._commit_at_us = None
+        done = {
+            p: offset
+            for p, fold in self._partitions.items()
+            if (offset := fold.committable) > self._committed.get(p, 0)
+        }
+        if not done:
+            return
+        try:
+            offsets = [Assigned(*p, offset) for p, offset in done.items()]
+            await self._source.call(lambda c: c.commit(offsets=offsets, asynchronous=False))
+        except KafkaException as error:
+            # The next commit says the same and more.
+            log.info("a commit waits: %s", error.args[0].str())
+            return
+        self._committed.update(done)
+        for partition, offset in done.items():
+            self._metrics.committed.labels(NAME, *map(str, partition)).set(offset)
+        self._metrics.last_commit.labels(NAME).set_to_current_time()

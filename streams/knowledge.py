@@ -1,0 +1,116 @@
+"""Every tenant's knowledge, read whole from its compacted topic and followed from then on.
+
+Each process that answers has all of it. The reader has no group: nothing is committed, and a
+start reads the topic from the beginning.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import TopicPartition as Assigned
+
+from processors.answering.retrieval import KnowledgeIndex
+from schemas.failures import Failure
+from schemas.records import KnowledgeDocument
+from schemas.topics import KNOWLEDGE
+from schemas.wire import TopicWire
+from streams.batch import StageLost
+from streams.batch_source import PASSING
+from streams.kafka_options import KafkaOptions
+from streams.restore import read_to_end
+
+log = logging.getLogger(__name__)
+
+Documents = dict[str, dict[str, KnowledgeDocument | None]]
+"""By tenant and document id; None for a document that was removed."""
+
+
+class KnowledgeTable:
+    """The indexes of all tenants, as far as the topic has been read. Thread-safe to read."""
+
+    def __init__(self, wire: TopicWire, options: KafkaOptions) -> None:
+        self._wire = wire
+        self._options = options
+        self._indexes: dict[str, KnowledgeIndex] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="knowledge", daemon=True)
+        self._next_offset: dict[int, int] = {}
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Reads the topic to its present end, then follows it in the background. Blocks."""
+        changed: Documents = {}
+        starts = dict.fromkeys(range(KNOWLEDGE.partitions), 0)
+        self._next_offset = dict(starts)
+        for partition, messages, next_offset in read_to_end(KNOWLEDGE.name, starts, self._options):
+            for message in messages:
+                self._take(message, changed)
+            self._next_offset[partition] = next_offset
+        self._apply(changed)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops following."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def index(self, tenant_id: str) -> KnowledgeIndex:
+        """A tenant's index; an empty one for a tenant without knowledge."""
+        return self._indexes.get(tenant_id) or KnowledgeIndex.build(tenant_id)
+
+    def _follow(self) -> None:
+        reader = Consumer(self._options.for_reader(committed=True))
+        try:
+            reader.assign([Assigned(KNOWLEDGE.name, p, o) for p, o in self._next_offset.items()])
+            while not self._stopping.is_set():
+                changed: Documents = {}
+                for message in reader.consume(500, 0.2):
+                    error = message.error()
+                    if error is None:
+                        self._take(message, changed)
+                    elif not (error.retriable() or error.code() in PASSING):
+                        log.debug("knowledge reader: %s", error.str())
+                self._apply(changed)
+        except (KafkaException, StageLost) as error:
+            self.failure = error
+            log.error("knowledge is no longer followed: %s", error)
+        finally:
+            reader.close()
+
+    def _take(self, message: Message, changed: Documents) -> None:
+        key, value = message.key(), message.value()
+        try:
+            if value is None:
+                tenant_id, _, document_id = (key or b"").decode().partition(":")
+                changed.setdefault(tenant_id, {})[document_id] = None
+                return
+            document: KnowledgeDocument = self._wire.decode(value)
+        except (Failure, UnicodeDecodeError) as error:
+            # Nothing depends on its place in the log, so the rest of the knowledge stays usable.
+            log.error("a knowledge document at offset %s is skipped: %s", message.offset(), error)
+            return
+        changed.setdefault(document.tenant_id, {})[document.document_id] = document
+
+    def _apply(self, changed: Documents) -> None:
+        for tenant_id, documents in changed.items():
+            added = [d for d in documents.values() if d is not None]
+            removed = [i for i, d in documents.items() if d is None]
+            try:
+                self._indexes[tenant_id] = self.index(tenant_id).updated(added, removed)
+            except ValueError as error:
+                log.error("knowledge of tenant %s stays as it was: %s", tenant_id, error)
+            else:
+                log.info("tenant %s has %d documents", tenant_id, len(self._indexes[tenant_id]))
+
+
+def document_key(tenant_id: str, document_id: str) -> bytes:
+    """The key of a document on the knowledge topic."""
+    return f"{tenant_id}:{document_id}".encode()
+
+
+IndexOf = Callable[[str], KnowledgeIndex]
