@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -145,6 +145,18 @@ class Keyring:
         with self._lock:
             return self._ciphers.get(place) is not None or self._gone.get(place) is not None
 
+    def fetch(self, wanted: Iterable[tuple[str, str, str]]) -> None:
+        """Gets many keys (tenant, subject, key version) at once; missing ones stay missing."""
+        by_tenant: dict[str, set[tuple[str, str]]] = {}
+        for tenant_id, subject, key_version in wanted:
+            if not self.cipher_known(tenant_id, subject, key_version):
+                by_tenant.setdefault(tenant_id, set()).add((subject, key_version))
+        generation = self._generation
+        for tenant_id, places in by_tenant.items():
+            for subject, keys in self.store.keys(tenant_id, places).items():
+                for key in keys:
+                    self._remember(tenant_id, subject, key, generation)
+
     def _remember(
         self, tenant_id: str, subject: str, key: DataKey, generation: int, month: str | None = None
     ) -> AESGCM:
@@ -181,7 +193,8 @@ class Keyring:
         """
         while erasures := self.store.erasures_since(self._generation):
             with self._lock:
-                self._generation = erasures[-1].generation
+                # Another thread may have looked further meanwhile.
+                self._generation = max(self._generation, erasures[-1].generation)
                 self._forget(erasures)
 
     def _forget(self, erasures: list[Erasure]) -> None:

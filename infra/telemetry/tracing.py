@@ -211,7 +211,7 @@ def _exporter(settings: TelemetrySettings, service: str) -> SpanExporter | None:
             return None
         case "otlp":
             headers = {name: held.get_secret_value() for name, held in settings.headers.items()}
-            return OTLPSpanExporter(endpoint=settings.endpoint, headers=headers, timeout=5)
+            return OTLPSpanExporter(endpoint=settings.endpoint, headers=headers, timeout=3)
         case "file":
             if settings.trace_dir is None:
                 raise ValueError("the exporter file needs telemetry.trace_dir")

@@ -237,6 +237,21 @@ def test_expired_months_lose_their_keys_for_ever_and_only_in_their_tenant(store:
     assert store.key("shop", other, "2026-08/1")
 
 
+def test_many_keys_come_at_once_and_only_those_asked_for(store: KeyStore) -> None:
+    people = [new_identity(store, f"person-{number}") for number in range(3)]
+    for who in people:
+        for month in ("2026-10", MONTH):
+            store.current_key(TENANT, who, month)
+    wanted = [(people[0], "2026-10/1"), (people[1], f"{MONTH}/1"), (people[2], f"{MONTH}/2")]
+    found = store.keys(TENANT, wanted)
+    assert found == {
+        people[0]: [store.key(TENANT, people[0], "2026-10/1")],
+        people[1]: [store.key(TENANT, people[1], f"{MONTH}/1")],
+    }
+    assert store.keys("shop", wanted) == {}
+    assert store.keys(TENANT, []) == {}
+
+
 def test_the_platforms_own_key_never_expires(keys: KeySettings, store: KeyStore) -> None:
     with pytest.raises(ValueError, match="platform"):
         store.expire_months("", "9999-12")

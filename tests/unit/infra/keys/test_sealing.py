@@ -163,6 +163,20 @@ async def test_a_key_of_another_process_is_at_hand_after_prefetch_open(
     elsewhere.close()
 
 
+def test_the_keys_of_a_batch_are_at_hand_after_one_prefetch(sealer: Sealer, folder: Path) -> None:
+    people = [sealer.identify("bank", f"person-{number}").subject for number in range(600)]
+    texts = [("bank", seal(sealer, subject=subject)) for subject in people]
+    unknown = ("bank", replace(texts[0][1], key_version="nonsense"))
+    elsewhere = open_sealer(Settings(data_dir=folder).keys)
+    elsewhere.prefetch_batch([*texts, unknown])
+    for tenant, text in texts:
+        assert elsewhere.is_open_cached(text, tenant_id=tenant)
+        assert elsewhere.open(text, **PLACE) == TEXT
+    with pytest.raises(KeyMissing):
+        elsewhere.open(unknown[1], **PLACE)
+    elsewhere.close()
+
+
 def test_dead_letters_open_in_their_own_context_only(sealer: Sealer) -> None:
     blob = sealer.seal_bytes(b"\x00\xffgarbage", context="parley.commands.v1:3:41")
     assert b"garbage" not in blob
