@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,8 +30,10 @@ HELD_MS = 3_600_000
 """How long they wait: as long as the topic keeps them."""
 
 _FOLDER = Path(__file__).parent / "lua"
-_PASSING = ("OOM", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN")
-"""Refusals that end when somebody has seen to the server."""
+_PASSING = re.compile(
+    r"(^|: -)(OOM|MISCONF|NOREPLICAS|LOADING|MASTERDOWN|TRYAGAIN|CLUSTERDOWN|READONLY) "
+)
+"""Refusals that end when somebody has seen to the server; inside a script they are quoted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +167,11 @@ async def _send(redis: Redis, calls: Sequence[Call]) -> list[Any]:
         pipeline = redis.pipeline(transaction=False)
         for call in calls:
             pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
-        return await pipeline.execute()
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
 
 @contextmanager
@@ -177,6 +184,6 @@ def redis_failures() -> Iterator[None]:
     except exceptions.NoScriptError:
         raise
     except exceptions.ResponseError as error:
-        if str(error).startswith(_PASSING) or isinstance(error, exceptions.OutOfMemoryError):
+        if isinstance(error, exceptions.OutOfMemoryError) or _PASSING.search(str(error)):
             raise Unavailable(f"Redis takes no writes: {error}") from error
         raise
