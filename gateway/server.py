@@ -183,7 +183,7 @@ async def open_gateway(
     health = Health("kafka", "redis")
     wire = TopicWire(COMMANDS, schema_ids)
     await asyncio.to_thread(wire.prepare, tuple(RECORDS.values()))
-    held: Sealer = sealer or await asyncio.to_thread(open_sealer, settings.keys)
+    held = sealer if sealer is not None else await asyncio.to_thread(open_sealer, settings.keys)
     keys, make_token = _keys(settings.auth)
     redis = open_redis(settings.redis)
     read_model = ReadModel(redis)
