@@ -108,6 +108,11 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         """The partitions that this process has at the moment."""
         return frozenset(self._owned)
 
+    @property
+    def paused(self) -> bool:
+        """Whether it waits for something that is away."""
+        return bool(self._resume_at)
+
     # From here on everything runs on the source's thread.
 
     def _run(self) -> None:

@@ -150,6 +150,9 @@ class SinkStage:
         if batch:
             began_ns = time.time_ns()
             position = await self._sink.write(partition, batch, self._commit_of(partition))
+            if position.offset < batch[0].offset:
+                await self._go_back(partition, position)
+                return
             self._trace(batch, position, began_ns)
             left = [d for d in batch if d.offset >= position.offset]
         else:
@@ -163,6 +166,14 @@ class SinkStage:
         self._metrics.records.labels(self.name).inc(len(batch) - len(left))
         self._metrics.committed.labels(self.name, *map(str, partition)).set(position.offset)
         self._metrics.last_commit.labels(self.name).set_to_current_time()
+
+    async def _go_back(self, partition: TopicPartition, position: Position) -> None:
+        """What the sink wrote before is gone, so it gets that again."""
+        log.warning("%s reads %s again from offset %d", self.name, partition, position.offset)
+        back = Assigned(partition.topic, partition.partition, position.offset)
+        await self._source.call(lambda consumer: consumer.seek(back))
+        self._waiting[partition] = []
+        self._reached.pop(partition, None)
 
     def _commit_of(self, partition: TopicPartition) -> Commit:
         async def commit(position: Position) -> None:

@@ -27,7 +27,7 @@ PLAIN = "plain"
 BODY_HMAC_BYTES = 16
 _SEALED, _CLEAR = b"\x01", b"\x00"
 
-Piece = tuple[int, int, int]
+Piece = tuple[str, int, int]
 """Turn, attempt and first code point of a piece of a streamed answer."""
 
 

@@ -1,0 +1,1 @@
+"""The processes that a cluster runs: worker, gateway and analytics."""

@@ -1,0 +1,65 @@
+"""The life of a process: start, serve health and metrics, wait for a signal or a failure, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import uvloop
+
+from infra.keys.errors import KeyStoreUnusable
+from infra.settings.loading import Settings
+from infra.telemetry.http import PortTaken, serve_telemetry
+from infra.telemetry.logging import set_up_logging
+from parley.wiring import Wiring
+from schemas.failures import Unavailable
+
+log = logging.getLogger(__name__)
+
+OK, FAILED, UNREACHABLE = 0, 1, 3
+
+Body = Callable[[Wiring, asyncio.Event], Awaitable[int]]
+
+
+def run_process(settings: Settings, service: str, body: Body) -> int:
+    """Runs `body` until it returns its exit code; the event is set when it should stop.
+
+    A dependency that is away at the start ends the process with one sentence.
+    """
+    set_up_logging(settings.telemetry, service)
+
+    async def main() -> int:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        wiring = Wiring(settings, service)
+        try:
+            return await body(wiring, stop)
+        except (Unavailable, KeyStoreUnusable, PortTaken) as error:
+            log.error("%s can't start: %s", service, error)
+            return UNREACHABLE
+        finally:
+            wiring.close()
+
+    code: int = uvloop.run(main())
+    return code
+
+
+@asynccontextmanager
+async def telemetry(wiring: Wiring) -> AsyncIterator[None]:
+    """Serves `/healthz`, `/readyz` and `/metrics` meanwhile."""
+    chosen = wiring.settings.telemetry
+    server = await serve_telemetry(
+        wiring.health, wiring.metrics.registry, host=chosen.host, port=chosen.port
+    )
+    log.info("health and metrics on http://%s", server.address)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            await server.close()

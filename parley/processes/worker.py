@@ -1,0 +1,233 @@
+"""A worker: any of the stages conversation, analysis, answering and redis, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from infra.settings.loading import Settings
+from parley.processes.running import FAILED, OK, run_process, telemetry
+from parley.wiring import Wiring
+from processors.conversation.state import Conversation
+from schemas import topics
+from schemas.failures import Unavailable
+from schemas.topics import Topic
+from sinks.redis.connection import open_redis
+from sinks.redis.sink import RedisSink
+from streams import analysis_stage, conversation_stage
+from streams.answering import open_messages
+from streams.answering import stage as answering_stage
+from streams.answering.attempt import Desk
+from streams.answering.history import History
+from streams.dead_letters import DeadLetters
+from streams.decoding import Decoder
+from streams.knowledge import KnowledgeTable
+from streams.liveness import watch
+from streams.records_out import RecordsOut
+from streams.restore import restore
+from streams.sink_stage import SinkStage
+from streams.state import MemoryState, PartitionState
+from streams.transactional_stage import TransactionalStage
+from streams.transactions import Transactions
+from streams.worker import Reading, Worker
+
+log = logging.getLogger(__name__)
+
+STAGES = ("conversation", "analysis", "answering", "redis")
+ANALYSIS_BATCH = 32
+"""A message waits for the whole batch that it is in, at some 5 ms a message."""
+
+
+def main(settings: Settings, stages: Sequence[str] = STAGES) -> int:
+    """Runs the stages until a signal or a failure. Returns the exit code."""
+
+    async def body(wiring: Wiring, stop: asyncio.Event) -> int:
+        return await Stages(wiring, stages).run(stop)
+
+    return run_process(settings, f"worker {','.join(stages)}", body)
+
+
+class Stages:
+    """Builds the stages that were asked for and runs them."""
+
+    def __init__(self, wiring: Wiring, names: Sequence[str]) -> None:
+        self._wiring = wiring
+        self._names = names
+        self._sink_stages: list[Any] = []
+        self._closing: list[Any] = []
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Runs until `stop` is set or a stage fails."""
+        wiring = self._wiring
+        async with telemetry(wiring):
+            wiring.health.set("stages", False, "starting")
+            readings = [await self._reading(name) for name in self._names]
+            worker = Worker(f"parley-{'-'.join(self._names)}", readings, wiring.kafka)
+            for stage in self._sink_stages:
+                stage.attach(worker.sources[stage.name])
+            await worker.start()
+            wiring.health.set("stages", True)
+            failure = asyncio.ensure_future(worker.failed())
+            stuck = asyncio.ensure_future(
+                watch(worker, wiring.metrics, wiring.settings.stages.progress_ms / 1000)
+            )
+            stopped = asyncio.ensure_future(stop.wait())
+            done, _ = await asyncio.wait(
+                {failure, stuck, stopped}, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in (failure, stuck, stopped):
+                task.cancel()
+            if stopped in done:
+                wiring.health.drain()
+                await worker.stop()
+                await self._close()
+                return OK
+            reason = (failure if failure in done else stuck).result()
+            log.error("the worker ends: %s", reason)
+            return FAILED
+
+    async def _close(self) -> None:
+        for close in self._closing:
+            await close()
+
+    async def _reading(self, name: str) -> Reading:
+        match name:
+            case "conversation":
+                return await asyncio.to_thread(self._conversation)
+            case "analysis":
+                return await asyncio.to_thread(self._analysis)
+            case "answering":
+                return await self._answering()
+            case "redis":
+                return await self._redis()
+            case _:
+                raise Unavailable(f"there is no stage {name}; known are {', '.join(STAGES)}")
+
+    def _dead_letters(self, name: str) -> DeadLetters:
+        wiring = self._wiring
+        wire = wiring.wire(topics.DEAD_LETTERS)
+        return DeadLetters(name, wire, wiring.sealer, wiring.metrics)
+
+    def _conversation(self) -> Reading:
+        wiring = self._wiring
+        transform = conversation_stage.ConversationTransform(
+            wiring.wire(topics.EVENTS),
+            wiring.wire(topics.CONVERSATIONS),
+            wiring.wire(topics.COMMANDS),
+            self._open_states,
+            lambda tenant_id: wiring.policy,
+            wiring.tracing,
+        )
+        decoder = Decoder([wiring.wire(topics.COMMANDS)])
+        return self._transactional(
+            conversation_stage.NAME, topics.COMMANDS, decoder, transform, 1000
+        )
+
+    def _open_states(self, partitions: Sequence[int]) -> dict[int, PartitionState[Conversation]]:
+        wiring = self._wiring
+        layout = conversation_stage.conversation_format(wiring.wire(topics.CONVERSATIONS))
+        chosen = wiring.settings.state
+        if chosen.store == "memory":
+            states: dict[int, PartitionState[Conversation]] = {
+                p: MemoryState(layout) for p in partitions
+            }
+        else:
+            from streams.rocksdb_state import RocksState
+
+            assert chosen.dir is not None
+            log_id = wiring.topic_id(topics.CONVERSATIONS.name)
+            states = {
+                p: RocksState(chosen.dir / conversation_stage.NAME / f"p{p}", layout, log_id)
+                for p in partitions
+            }
+        restore(topics.CONVERSATIONS.name, states, wiring.kafka)
+        return states
+
+    def _analysis(self) -> Reading:
+        from infra.inference.analyser import load_models
+
+        wiring = self._wiring
+        transform = analysis_stage.AnalysisTransform(
+            wiring.wire(topics.COMMANDS),
+            wiring.sealer,
+            load_models(wiring.settings.inference, wiring.metrics),
+            wiring.tracing,
+        )
+        decoder = Decoder([wiring.wire(topics.EVENTS)], analysis_stage.WANTED)
+        return self._transactional(
+            analysis_stage.NAME, topics.EVENTS, decoder, transform, ANALYSIS_BATCH
+        )
+
+    def _transactional(
+        self, name: str, topic: Topic, decoder: Decoder, transform: Any, batch_max: int
+    ) -> Reading:
+        wiring = self._wiring
+        stage = TransactionalStage(
+            name,
+            decoder,
+            transform,
+            Transactions(name, wiring.kafka),
+            self._dead_letters(name),
+            wiring.metrics,
+        )
+        return Reading(stage, group(name), (topic.name,), batch_max)
+
+    async def _answering(self) -> Reading:
+        wiring, chosen = self._wiring, self._wiring.settings.answering
+        from parley.answering import build_answerer
+
+        knowledge = KnowledgeTable(
+            await asyncio.to_thread(wiring.wire, topics.KNOWLEDGE), wiring.kafka
+        )
+        await asyncio.to_thread(knowledge.start)
+        out = RecordsOut(wiring.kafka)
+        redis = open_redis(wiring.settings.redis)
+        desk = Desk(
+            commands=await asyncio.to_thread(wiring.wire, topics.COMMANDS),
+            tokens=await asyncio.to_thread(wiring.wire, topics.TOKENS),
+            sealer=wiring.sealer,
+            history=History(redis, wiring.sealer, wait_ms=chosen.history_wait_ms),
+            answerer=await build_answerer(wiring, knowledge),
+            out=out,
+            metrics=wiring.metrics,
+            tracing=wiring.tracing,
+        )
+        stage = answering_stage.AnsweringStage(
+            Decoder([wiring.wire(topics.EVENTS)], open_messages.WANTED),
+            self._dead_letters(answering_stage.NAME),
+            desk,
+            wiring.kafka,
+            wiring.metrics,
+            concurrency=chosen.concurrency,
+        )
+        self._sink_stages.append(stage)
+        self._closing += [out.close, redis.aclose]
+        return Reading(stage, group(stage.name), (topics.EVENTS.name,), 500)
+
+    async def _redis(self) -> Reading:
+        wiring = self._wiring
+        redis = open_redis(wiring.settings.redis)
+        epoch = await asyncio.to_thread(wiring.events_topic_id)
+        sink = RedisSink(redis, wiring.sealer, epoch=epoch)
+        out = RecordsOut(wiring.kafka)
+        wires = [await asyncio.to_thread(wiring.wire, topic) for topic in sink.topics]
+        stage = SinkStage(
+            sink,
+            Decoder(wires),
+            self._dead_letters(sink.name),
+            out,
+            asyncio.get_running_loop(),
+            wiring.metrics,
+            wiring.tracing,
+        )
+        self._sink_stages.append(stage)
+        self._closing += [out.close, redis.aclose]
+        names = tuple(topic.name for topic in sink.topics)
+        return Reading(stage, group(sink.name), names, sink.batch_records_max)
+
+
+def group(stage: str) -> str:
+    """The consumer group of a stage."""
+    return f"parley-{stage}"

@@ -1,0 +1,116 @@
+"""The composition root: what the processes are made of, built from the settings when asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from infra.keys import Sealer, open_sealer
+from infra.schema_registry import SchemaRegistry
+from infra.settings.loading import Settings
+from infra.telemetry.health import Health
+from infra.telemetry.metrics import Metrics
+from infra.telemetry.tracing import Tracing, open_tracing
+from processors.conversation.policy import Policy
+from schemas.failures import Unavailable
+from schemas.topics import EVENTS, Topic
+from schemas.wire import TopicWire
+from streams.kafka_options import KafkaOptions
+
+
+class Wiring:
+    """The shared parts of one process. Each is made at first use and then kept."""
+
+    def __init__(self, settings: Settings, service: str) -> None:
+        self.settings = settings
+        self.service = service
+        self.health = Health()
+        self._wires: dict[str, TopicWire] = {}
+
+    @cached_property
+    def registry(self) -> SchemaRegistry:
+        """The schema registry, with what it said before kept on disk."""
+        registry = self.settings.registry
+        cache = None if registry.cache_dir is None else registry.cache_dir / "schemas.json"
+        return SchemaRegistry(registry.url, cache_file=cache, options=registry.options)
+
+    def wire(self, topic: Topic) -> TopicWire:
+        """A topic's wire format; its schema ids are known afterwards. Raises `Unavailable`."""
+        wire = self._wires.get(topic.name)
+        if wire is None:
+            wire = TopicWire(topic, self.registry)
+            wire.prepare()
+            self._wires[topic.name] = wire
+        return wire
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        """Keys and sealing."""
+        return open_sealer(self.settings.keys)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The process's metrics."""
+        return Metrics(tenants_max=self.settings.telemetry.tenants_max)
+
+    @cached_property
+    def tracing(self) -> Tracing:
+        """Spans, or nothing."""
+        return open_tracing(self.settings.telemetry, self.service)
+
+    @cached_property
+    def kafka(self) -> KafkaOptions:
+        """How librdkafka's clients are set up."""
+        kafka = self.settings.kafka
+        protocol = self.settings.stages.group_protocol
+        return KafkaOptions(
+            kafka.bootstrap_servers,
+            kafka.options,
+            kafka.consumer_options,
+            kafka.producer_options,
+            "consumer" if protocol == "auto" else protocol,
+        )
+
+    @cached_property
+    def policy(self) -> Policy:
+        """How conversations run, until tenants choose for themselves."""
+        chosen, answering = self.settings.conversation, self.settings.answering
+        return Policy(
+            analysis_deadline_us=chosen.analysis_deadline_ms * 1000,
+            turn_deadline_us=chosen.turn_deadline_ms * 1000,
+            interrupt=chosen.second_message == "interrupt",
+            waiting_max=chosen.queued_messages_max,
+            context_events=2 * answering.history_turns,
+            model=answering.model if answering.provider == "openai" else "grounded",
+        )
+
+    def events_topic_id(self) -> str:
+        """The id of the events topic, which names this incarnation of the log."""
+        return topic_id(AdminClient(self.settings.kafka.admin()), EVENTS.name)
+
+    def topic_id(self, name: str) -> str:
+        """The id of a topic. Raises `Unavailable`."""
+        return topic_id(AdminClient(self.settings.kafka.admin()), name)
+
+    def close(self) -> None:
+        """Lets go of what was opened."""
+        opened: dict[str, Any] = self.__dict__
+        if "tracing" in opened:
+            self.tracing.close()
+        if "sealer" in opened:
+            self.sealer.close()
+
+
+def topic_id(admin: AdminClient, name: str) -> str:
+    """The id of a topic. Raises `Unavailable` while the broker is away or has no such topic."""
+    from confluent_kafka import TopicCollection
+
+    try:
+        described = admin.describe_topics(TopicCollection([name]), request_timeout=8.0)
+        return str(described[name].result(10.0).topic_id)
+    except KafkaException as error:
+        reason = error.args[0].str()
+        raise Unavailable(f"topic {name} can't be described: {reason}") from error
