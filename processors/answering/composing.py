@@ -1,22 +1,30 @@
 """Composes an answer of sentences that stand in the tenant's articles, and says what it cites.
 
-Nothing is invented: every sentence but the opening line comes from a passage, and each paragraph
+Nothing is invented: every sentence but the opening line comes from a passage, and each part
 ends with the number of its source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from processors.answering.chunking import HEADING, paragraphs, size
+from processors.answering.expectations import expected, fulfilled
 from processors.answering.retrieval import RankedArticle, RankedPassage, Ranking
 from processors.answering.words import sentences, terms
 
 ANSWER_WORDS_MAX = 90
 EXTRA_WORDS_MAX = 45
-_OVERLAP_MIN = 0.34
-_NEAR_SCORE = 0.9
+# A second source must hold this share of the question's weight, from an article nearly as good.
+_EXTRA_SHARE_MIN = 0.34
+_EXTRA_SCORE_MIN = 0.85
+_FIGURE_BONUS = 0.3
+_FIGURE_PASSAGE_BONUS = 0.1
+_LENGTH_BONUS = 0.004
+# A run that begins in the middle of a paragraph may begin with "it" or "beyond that".
+_OPENING_BONUS = 0.25
 _OFFERED_MAX = 3
 
 
@@ -33,28 +41,60 @@ class CitedPassage:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an answer should contain: weighted terms, those of the part that asks, and figures."""
+
+    weights: Mapping[str, float]
+    asked: Mapping[str, float]
+    figures: tuple[re.Pattern[str], ...] = ()
+
+    @classmethod
+    def by(cls, query: str, idf: Callable[[str], float], asked: str | None = None) -> Wanted:
+        """Weighs the terms of a query so that they sum up to 1.
+
+        `asked` is the part that asks, where an earlier question stands before it.
+        """
+        return cls(_shares(query, idf), _shares(asked or query, idf), expected(asked or query))
+
+    def still_open(self, text: str) -> Wanted:
+        """What a text leaves open of the part that asks."""
+        said = set(terms(text))
+        left = {term: weight for term, weight in self.asked.items() if term not in said}
+        return replace(self, weights=left)
+
+    def value(self, sentence: str) -> float:
+        """How much a sentence contributes."""
+        found = set(terms(sentence))
+        shared = sum(weight for term, weight in self.weights.items() if term in found)
+        return shared + _FIGURE_BONUS * fulfilled(sentence, self.figures)
+
+
+def _shares(text: str, idf: Callable[[str], float]) -> dict[str, float]:
+    weights = {term: idf(term) for term in terms(text)}
+    total = sum(weights.values()) or 1.0
+    return {term: weight / total for term, weight in weights.items()}
+
+
+@dataclass(frozen=True, slots=True)
 class _Sentence:
     text: str
     paragraph: int
-    overlap: float
 
 
-def compose(query: str, ranking: Ranking, *, sure: bool) -> tuple[str, tuple[CitedPassage, ...]]:
+def compose(
+    wanted: Wanted, ranking: Ranking, *, sure: bool
+) -> tuple[str, tuple[CitedPassage, ...]]:
     """The answer to a question and its sources, for a ranking with at least one article."""
-    wanted = set(terms(query))
     article = ranking.articles[0]
-    main = article.passages[0]
-    body = _excerpt(main, wanted, ANSWER_WORDS_MAX)
-    opening = _opening(article.title, sure)
-    parts = [opening, f"{body} [1]"]
+    main = _main_passage(article, wanted)
+    body = _excerpt(_split(main), wanted, ANSWER_WORDS_MAX)
+    parts = [_opening(article.title, sure), f"{_joined(body)} [1]"]
     cited = [_cite(1, article, main)]
-    extra = _extra(ranking, wanted, body)
-    if extra is not None:
+    if (extra := _extra(ranking, wanted, body)) is not None:
         source, passage, text = extra
-        same = source.document_id == article.document_id and passage.ordinal == main.ordinal
-        marker = 1 if same else 2
+        marker = 1 if passage == main else 2
         parts.append(f"{text} [{marker}]")
-        if not same:
+        if marker == 2:
             cited.append(_cite(marker, source, passage))
     return "\n\n".join(parts), tuple(cited)
 
@@ -67,13 +107,14 @@ def decline(ranking: Ranking, topics: Sequence[str], *, near: bool) -> str:
         return f"{text} Did you mean {titles}? You can also put the question in other words."
     if topics:
         return (
-            f"{text} I can help with questions about {_listed(topics)}. "
+            f"{text} I can help with questions about {listed(topics)}. "
             "You can also put your question in other words."
         )
     return f"{text} You can put your question in other words."
 
 
-def _listed(items: Sequence[str]) -> str:
+def listed(items: Sequence[str]) -> str:
+    """The items in a sentence: "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
@@ -83,38 +124,44 @@ def _opening(title: str, sure: bool) -> str:
     return f"I think our article “{title}” comes closest:"
 
 
+def _main_passage(article: RankedArticle, wanted: Wanted) -> RankedPassage:
+    def value(passage: RankedPassage) -> float:
+        return passage.score + _FIGURE_PASSAGE_BONUS * fulfilled(passage.text, wanted.figures)
+
+    return max(article.passages, key=value)
+
+
 def _cite(marker: int, article: RankedArticle, passage: RankedPassage) -> CitedPassage:
     return CitedPassage(
         marker, article.document_id, passage.ordinal, article.title, article.url, article.score
     )
 
 
-def _split(passage: RankedPassage, wanted: Collection[str]) -> list[_Sentence]:
-    found = []
+def _split(passage: RankedPassage) -> list[_Sentence]:
     blocks = [block for block in paragraphs(passage.text) if not block.startswith(HEADING)]
-    for number, block in enumerate(blocks):
-        for sentence in sentences(block):
-            shared = len(set(terms(sentence)).intersection(wanted))
-            found.append(_Sentence(sentence, number, shared / len(wanted) if wanted else 0.0))
-    return found
+    return [
+        _Sentence(sentence, number)
+        for number, block in enumerate(blocks)
+        for sentence in sentences(block)
+    ]
 
 
-def _excerpt(passage: RankedPassage, wanted: Collection[str], words_max: int) -> str:
-    """The run of whole sentences that shares most with the question, within `words_max`."""
-    found = _split(passage, wanted)
-    best: tuple[float, int, int] = (-1.0, 0, 1)
+def _excerpt(found: Sequence[_Sentence], wanted: Wanted, words_max: int) -> Sequence[_Sentence]:
+    """The run of whole sentences that is worth most, within `words_max` words or one sentence."""
+    values = [wanted.value(item.text) for item in found]
+    best: tuple[float, Sequence[_Sentence]] = (-1.0, ())
     for start in range(len(found)):
-        length, overlap = 0, 0.0
+        opens = start == 0 or found[start - 1].paragraph != found[start].paragraph
+        length, value = 0, _OPENING_BONUS if opens else 0.0
         for end in range(start, len(found)):
             length += size(found[end].text)
             if length > words_max and end > start:
                 break
-            overlap += found[end].overlap
-            # Equal runs: the earlier one, because articles say the main thing first.
-            value = overlap + 0.002 * length
-            if value > best[0] + 1e-9:
-                best = (value, start, end + 1)
-    return _joined(found[best[1] : best[2]])
+            value += values[end]
+            # Of equal runs the earlier one stays, because articles say the main thing first.
+            if value + _LENGTH_BONUS * length > best[0] + 1e-9:
+                best = (value + _LENGTH_BONUS * length, found[start : end + 1])
+    return best[1]
 
 
 def _joined(found: Sequence[_Sentence]) -> str:
@@ -131,21 +178,20 @@ def _joined(found: Sequence[_Sentence]) -> str:
 
 
 def _extra(
-    ranking: Ranking, wanted: Collection[str], said: str
+    ranking: Ranking, wanted: Wanted, body: Sequence[_Sentence]
 ) -> tuple[RankedArticle, RankedPassage, str] | None:
     """A run of sentences from elsewhere that answers what the first excerpt leaves open."""
-    covered = set(terms(said))
-    missing = [term for term in wanted if term not in covered]
-    if not missing:
-        return None
-    best: tuple[float, RankedArticle, RankedPassage, str] | None = None
+    open_terms = wanted.still_open(_joined(body))
+    said: Collection[str] = {item.text for item in body}
+    best: tuple[float, tuple[RankedArticle, RankedPassage, str]] | None = None
     for article in ranking.articles:
-        if article.score < _NEAR_SCORE * ranking.articles[0].score:
+        if article.score < _EXTRA_SCORE_MIN * ranking.articles[0].score:
             break
         for passage in article.passages:
-            text = _excerpt(passage, missing, EXTRA_WORDS_MAX)
+            fresh = [item for item in _split(passage) if item.text not in said]
+            text = _joined(_excerpt(fresh, open_terms, EXTRA_WORDS_MAX))
             found = set(terms(text))
-            value = sum(term in found for term in missing) / len(wanted)
-            if value >= _OVERLAP_MIN and text not in said and (best is None or value > best[0]):
-                best = (value, article, passage, text)
-    return None if best is None else best[1:]
+            share = sum(value for term, value in open_terms.weights.items() if term in found)
+            if share >= _EXTRA_SHARE_MIN and (best is None or share > best[0]):
+                best = (share, (article, passage, text))
+    return None if best is None else best[1]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,16 +40,34 @@ def cosines(vectors: Vectors, query: Vectors) -> Vectors:
     return result
 
 
-def best_of_groups(scores: Vectors, groups: Sequence[slice], depth: int) -> Vectors:
-    """Mean of the best `depth` scores in each group, or of all where a group has fewer.
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Which rows belong together: groups of consecutive rows, some perhaps empty."""
 
-    A group without scores gets 0. Returns float32 [len(groups)].
-    """
-    means = np.zeros(len(groups), np.float32)
-    for number, group in enumerate(groups):
-        members = scores[group]
-        if len(members) > depth:
-            members = np.partition(members, -depth)[-depth:]
-        if len(members):
-            means[number] = members.mean()
-    return means
+    sizes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, parts: Sequence[Sized]) -> Groups:
+        """One group for each part, as many rows as the part has."""
+        return cls(np.array([len(part) for part in parts], np.int64))
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """First row of every group, int64 [groups]."""
+        return np.cumsum(self.sizes) - self.sizes
+
+    def best(self, scores: Vectors, depth: int = 1) -> Vectors:
+        """Mean of the best `depth` scores in each group, or of all where a group has fewer.
+
+        A group without rows gets 0. Takes float32 [rows] and returns float32 [groups].
+        """
+        if not len(scores):
+            return np.zeros(len(self.sizes), np.float32)
+        owners = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        ordered = scores[np.lexsort((-scores, owners))]
+        sums = np.zeros(len(self.sizes), np.float32)
+        for rank in range(depth):
+            rows = np.minimum(self.starts + rank, len(scores) - 1)
+            sums += ordered[rows] * (self.sizes > rank)
+        counts = np.clip(self.sizes, 1, depth).astype(np.float32)
+        return np.divide(sums, counts, dtype=np.float32)

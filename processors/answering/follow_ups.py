@@ -14,7 +14,7 @@ from processors.answering.words import terms, words
 
 _OPENING = re.compile(
     r"^(?:(?:ok(?:ay)?|thanks|thank you|great|alright|right|yes|no|sure)[\s,.!]+)*"
-    r"(?:and|but|or|so|also|then|what about|how about|what if|in that case|same|what else|why)\b",
+    r"(?:and|but|or|so|also|then|what about|how about|what if|in that case|same|what else)\b",
     re.IGNORECASE,
 )
 _POINTING = frozenset(
