@@ -105,6 +105,7 @@ def _fields(event: Event) -> Row:
                 "subject": event.text.subject,
                 "mid": event.mid,
                 "message_seq": event.envelope.seq,
+                "deadline_at": event.analysis_deadline_at,
             }
         case MessageAnalysed():
             return _analysis(event)

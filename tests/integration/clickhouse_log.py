@@ -86,7 +86,7 @@ def conversation(name: str, tenant: str = "demo") -> list[Any]:
     ended = {"attempt": 1, "message_seq": 2, "mid": "m1"}
     return [
         ConversationStarted(head(), "sub-1"),
-        MessageReceived(head(), "m1", sealed("raw write to me@example.org")),
+        MessageReceived(head(), "m1", sealed("raw write to me@example.org"), START_US),
         MessageAnalysed(
             head(), 2, "m1", sealed("write to [EMAIL_1]"), findings, inferences, False, degraded
         ),

@@ -26,6 +26,7 @@ class Spawned:
 
     def __init__(self, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
+        self._killed = False
         self._pool = ProcessPoolExecutor(1, mp_context=context)
         self.http_port: int = self._pool.submit(_open, str(folder)).result(60)
 
@@ -46,8 +47,16 @@ class Spawned:
         self._ask("insert_arrow", table, rows, settings)
 
     def close(self) -> None:
-        self._pool.submit(_close).result(60)
+        if not self._killed:
+            self._pool.submit(_close).result(60)
         self._pool.shutdown()
+
+    def kill(self) -> None:
+        """Ends the process as `kill -9` does."""
+        (process,) = self._pool._processes.values()
+        process.kill()
+        process.join(10)
+        self._killed = True
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         return self._pool.submit(_call, method, arguments).result(120)

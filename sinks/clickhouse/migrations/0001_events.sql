@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS {database}.events
     turn_id String CODEC(ZSTD(1)) COMMENT 'The turn it is about, empty if none',
     attempt UInt32 CODEC(ZSTD(1)) COMMENT 'Attempt of the turn, from 1',
     context_seqs Array(UInt64) CODEC(ZSTD(1)) COMMENT 'TurnStarted: earlier events in view, oldest first',
-    deadline_at DateTime64(6, 'UTC') CODEC(ZSTD(1)) COMMENT 'TurnStarted: when the turn expires; 1970 if none',
+    deadline_at DateTime64(6, 'UTC') CODEC(ZSTD(1)) COMMENT 'TurnStarted: when the turn expires; MessageReceived: when it may start without analysis',
     owner_epoch Int32 CODEC(ZSTD(1)) COMMENT 'TurnStarted: rises when the conversation changes hands',
     config_version LowCardinality(String) COMMENT 'TurnStarted: configuration in force',
     prompt_version LowCardinality(String) COMMENT 'TurnStarted: prompt in force',

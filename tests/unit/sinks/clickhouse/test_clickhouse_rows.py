@@ -66,6 +66,7 @@ def blank(kind: type) -> Any:
     }
     numbers = {"message_seq", "attempt", "deadline_at", "owner_epoch", "score", "history_turns"}
     numbers |= {"first_token_us", "duration_us", "retry_after_ms", "analysis_seq"}
+    numbers |= {"analysis_deadline_at"}
     lists = {"findings", "inferences", "citations", "context", "degraded"}
     for name in kind.__dataclass_fields__:  # type: ignore[attr-defined]
         if name not in values:
