@@ -58,6 +58,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         deliver: Callable[[Batch], Coroutine[Any, Any, Any]],
         *,
         batch_max: int,
+        commits_late: bool = False,
         **service_options: Any,
     ) -> None:
         super().__init__(**service_options)
@@ -73,6 +74,9 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._backoff = Backoff()
         self._resume_at = 0.0
         self._owned: set[TopicPartition] = set()
+        self._ends: dict[TopicPartition, int] = {}
+        self._read: dict[TopicPartition, int] = {}
+        self._commits_late = commits_late
         self._thread = threading.Thread(target=self._run, name=f"source-{name}", daemon=True)
         self._ended: asyncio.Event = asyncio.Event()
 
@@ -112,6 +116,17 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
     def paused(self) -> bool:
         """Whether it waits for something that is away."""
         return bool(self._resume_at)
+
+    def progress(self, partition: TopicPartition, committed: int) -> int:
+        """How far the stage is done with a partition, given its committed offset.
+
+        Once every record that was read is done, that is the end which was read up to: it can be
+        a transaction's marker, which no commit ever reaches. A stage that `commits_late` is done
+        with what it has taken in, since its work may take long.
+        """
+        read = self._read.get(partition, 0)
+        done = read if self._commits_late else committed
+        return self._ends.get(partition, done) if done >= read else done
 
     # From here on everything runs on the source's thread.
 
@@ -163,7 +178,14 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
             return []
         # `consume` with a timeout would wait for a full batch; with 0 it takes what is there.
         rest = self._consumer.consume(self._batch_max - 1, 0) if self._batch_max > 1 else []
-        return [m for m in (first, *rest) if _is_record(m)]
+        return [m for m in (first, *rest) if self._is_record(m)]
+
+    def _is_record(self, message: Message) -> bool:
+        error = message.error()
+        if error is not None and error.code() == KafkaError._PARTITION_EOF:
+            self._ends[TopicPartition(message.topic(), message.partition())] = message.offset()
+            return False
+        return _is_record(message)
 
     def _poll_s(self) -> float:
         wake_at_us = self._listener.wake_at_us()
@@ -182,6 +204,8 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         match batch.outcome:
             case None:
                 self._backoff.reset()
+                for partition, records in batch.messages.items():
+                    self._read[partition] = records[-1].offset() + 1
             case Rewind():
                 self._pause(batch)
             case outcome:
@@ -203,7 +227,9 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         """Keeps the membership alive, and goes on when the pause is over."""
         left = self._resume_at - time.monotonic()
         if left > 0:
-            self._seek_back(_by_partition([m for m in [self._consumer.poll(min(left, 0.1))] if m]))
+            message = self._consumer.poll(min(left, 0.1))
+            if message is not None and self._is_record(message):
+                self._seek_back(_by_partition([message]))
             return
         self._resume_at = 0.0
         self._consumer.resume([Assigned(*p) for p in self._owned])
@@ -234,6 +260,9 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._rebalanced = True
         gone = [TopicPartition(p.topic, p.partition) for p in partitions]
         self._owned.difference_update(gone)
+        for partition in gone:
+            self._ends.pop(partition, None)
+            self._read.pop(partition, None)
         self._listener.revoked(gone, lost=lost)
         self._consumer.incremental_unassign(partitions)
         if gone:
@@ -244,8 +273,6 @@ def _is_record(message: Message) -> bool:
     error = message.error()
     if error is None:
         return True
-    if error.code() == KafkaError._PARTITION_EOF:
-        return False
     if error.fatal() or error.code() in (KafkaError._FENCED, KafkaError._FATAL):
         raise StageLost(f"the consumer was fenced: {error.str()}")
     if error.retriable() or error.code() in PASSING:

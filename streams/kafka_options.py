@@ -37,6 +37,8 @@ class KafkaOptions:
             "enable.auto.offset.store": False,
             "isolation.level": "read_committed",
             "auto.offset.reset": "earliest",
+            # The end of a partition can be a transaction's marker, which no commit ever reaches.
+            "enable.partition.eof": True,
             "allow.auto.create.topics": False,
         }
         if self.group_protocol == "classic":

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as Assigned
 
 from infra.telemetry.metrics import Metrics
+from sinks.port import TopicPartition
 from streams.batch_source import BatchSource
 from streams.worker import Worker
 
@@ -17,33 +18,33 @@ CHECK_EVERY_S = 5.0
 
 async def watch(worker: Worker, metrics: Metrics, patience_s: float) -> str:
     """Publishes the lag of every stage; returns, with a sentence, when one is stuck."""
-    moved_at: dict[tuple[str, str, int], tuple[int, float]] = {}
+    moved_at: dict[tuple[str, TopicPartition], tuple[int, float]] = {}
     while True:
         await asyncio.sleep(min(CHECK_EVERY_S, patience_s))
         for source in worker.sources.values():
-            for (topic, partition), (committed, end) in (await _positions(source)).items():
-                metrics.lag.labels(source.name, topic, str(partition)).set(max(0, end - committed))
-                place = (source.name, topic, partition)
-                known, since = moved_at.get(place, (-1, 0.0))
+            for place, (committed, end) in (await _positions(source)).items():
+                metrics.lag.labels(source.name, *map(str, place)).set(max(0, end - committed))
+                known, since = moved_at.get((source.name, place), (-1, 0.0))
                 if committed != known or committed >= end or source.paused:
-                    moved_at[place] = (committed, time.monotonic())
+                    moved_at[source.name, place] = (committed, time.monotonic())
                 elif time.monotonic() - since > patience_s:
                     return (
-                        f"{source.name} has {end - committed} records before it on "
-                        f"{topic}[{partition}] and committed none for {patience_s:.0f} s"
+                        f"{source.name} has {end - committed} records before it on {place.topic}"
+                        f"[{place.partition}] and committed none for {patience_s:.0f} s"
                     )
 
 
-async def _positions(source: BatchSource) -> dict[tuple[str, int], tuple[int, int]]:
+async def _positions(source: BatchSource) -> dict[TopicPartition, tuple[int, int]]:
     owned = sorted(source.owned)
 
-    def ask(consumer: Consumer) -> dict[tuple[str, int], tuple[int, int]]:
+    def ask(consumer: Consumer) -> dict[TopicPartition, tuple[int, int]]:
         found = {}
         for each in consumer.committed([Assigned(*p) for p in owned], timeout=5.0):
+            place = TopicPartition(each.topic, each.partition)
             # The cached end costs no request; the fetcher keeps it fresh.
             _, end = consumer.get_watermark_offsets(each, cached=True)
             if end >= 0:
-                found[each.topic, each.partition] = (max(each.offset, 0), end)
+                found[place] = (source.progress(place, max(each.offset, 0)), end)
         return found
 
     if not owned:

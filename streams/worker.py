@@ -39,12 +39,16 @@ class _App(faust.App):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a stage reads: its consumer group, its topics, and the largest batch."""
+    """How a stage reads: its consumer group, its topics, and the largest batch.
+
+    `commits_late`: offsets wait for work that outlives its batch.
+    """
 
     stage: Stage
     group: str
     topics: tuple[str, ...]
     batch_max: int = 1000
+    commits_late: bool = False
 
 
 class Worker:
@@ -97,6 +101,7 @@ class Worker:
             stage,
             deliver=lambda batch: channel.send(value=batch),
             batch_max=reading.batch_max,
+            commits_late=reading.commits_late,
         )
         self._app.agent(channel, name=f"parley.{stage.name}")(_handler(stage, source))
         return source

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,7 +87,9 @@ class Stages:
                 return OK
             reason = (failure if failure in done else stuck).result()
             log.error("the worker ends: %s", reason)
-            return FAILED
+            wiring.tracing.flush()
+            # At once: whatever this process still holds is void, and its successor waits for it.
+            os._exit(FAILED)
 
     async def _close(self) -> None:
         for close in self._closing:
@@ -130,18 +133,18 @@ class Stages:
         layout = conversation_stage.conversation_format(wiring.wire(topics.CONVERSATIONS))
         chosen = wiring.settings.state
         if chosen.store == "memory":
-            states: dict[int, PartitionState[Conversation]] = {
-                p: MemoryState(layout) for p in partitions
-            }
+            states: dict[int, PartitionState[Conversation]] = {}
+            for partition in partitions:
+                states[partition] = MemoryState(layout)
         else:
             from streams.rocksdb_state import RocksState
 
             assert chosen.dir is not None
             log_id = wiring.topic_id(topics.CONVERSATIONS.name)
-            states = {
-                p: RocksState(chosen.dir / conversation_stage.NAME / f"p{p}", layout, log_id)
-                for p in partitions
-            }
+            states = {}
+            for partition in partitions:
+                folder = chosen.dir / conversation_stage.NAME / f"p{partition}"
+                states[partition] = RocksState(folder, layout, log_id)
         restore(topics.CONVERSATIONS.name, states, wiring.kafka)
         return states
 
@@ -204,7 +207,7 @@ class Stages:
         )
         self._sink_stages.append(stage)
         self._closing += [out.close, redis.aclose]
-        return Reading(stage, group(stage.name), (topics.EVENTS.name,), 500)
+        return Reading(stage, group(stage.name), (topics.EVENTS.name,), 500, commits_late=True)
 
     async def _redis(self) -> Reading:
         wiring = self._wiring
