@@ -1,0 +1,1 @@
+"""The commands of `parley`, one module each; `parley.catalogue` lists them."""

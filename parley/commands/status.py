@@ -1,0 +1,75 @@
+"""`parley status`: the parts of a stack, or the settings of its processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from infra.local import Stack, StackStatus
+from infra.settings import Settings, load_settings
+from parley.exits import Exit
+from parley.options import Data, Json
+from parley.part_table import as_json as parts_as_json
+from parley.part_table import part_table
+from parley.terminal import err, out, print_json
+
+
+def status(
+    data: Data = None,
+    show_settings: Annotated[
+        bool, typer.Option("--settings", help="Every setting, where it comes from; no secrets.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Shows every part with its address, version, start time, memory and restarts.
+
+    Exits 3 if the stack does not run.
+
+    Examples:
+
+      parley status --data ./demo
+
+      parley status --settings | grep kafka
+    """
+    settings = load_settings(data)
+    if show_settings:
+        print_json(settings.masked()) if as_json else out().print(_settings_table(settings))
+        return
+    found = Stack(settings.data_dir).status()
+    if as_json:
+        print_json(parts_as_json(found, settings.data_dir))
+    elif found.parts:
+        out().print(part_table(found, settings.data_dir))
+    if not found.running:
+        _say_stopped(found, settings.data_dir)
+        raise typer.Exit(Exit.UNREACHABLE)
+
+
+def _say_stopped(found: StackStatus, folder: Path) -> None:
+    if found.failure:
+        err().print(Text(f"the last start failed: {found.failure}", "red"), soft_wrap=True)
+    err().print(
+        f'no stack runs on {folder}: start one with "parley up --data {folder}"',
+        style="yellow",
+        soft_wrap=True,
+    )
+
+
+def _settings_table(settings: Settings) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("setting", "value", "unit", "from", "meaning"):
+        table.add_column(title, overflow="fold")
+    for row in settings.listing():
+        changed = row.origin != "default"
+        table.add_row(
+            Text(row.path, "bold" if changed else ""),
+            Text(row.value, "cyan" if changed else ""),
+            Text(row.unit, "dim"),
+            Text(row.origin, "green" if changed else "dim"),
+            Text(row.description, "dim"),
+        )
+    return table

@@ -1,0 +1,75 @@
+"""The embedded stack of one data folder as commands use it: fetch, run, detach, look, stop."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from infra.inference.artifacts import ModelCache
+from infra.local import Stack, StackStatus, fetch
+from infra.local.data_folder import DataFolder
+from infra.local.files import read_json, write_json
+from infra.local.stack import OnChange
+from parley.exits import Ended, Exit
+from parley.local_parts import addresses, embedded_parts, insisted_ports
+from parley.progress import Downloads
+
+
+def folder_of(data: Path | None) -> Path:
+    """The data folder that a command means."""
+    from infra.settings import load_settings
+
+    return load_settings(data).data_dir
+
+
+def fetch_everything() -> None:
+    """Fetches the programs and the model where they are not there yet, with progress bars."""
+    with Downloads() as bars:
+        fetch(bars)
+        ModelCache().ensure(bars)
+
+
+def run(data_dir: Path, on_change: OnChange) -> None:
+    """Runs the stack until a signal. Raises as `infra.local.Stack.run` does."""
+    parts = embedded_parts(fetch(), data_dir)
+    publish = _Publisher(data_dir, on_change)
+    Stack(data_dir, parts, insisted_ports(data_dir)).run(publish)
+
+
+def detach(data_dir: Path, on_change: OnChange, *, tied: bool = False) -> StackStatus:
+    """Starts the stack in the background and waits until all parts are ready."""
+    argv = (sys.executable, "-m", "parley", "up", "--data", str(data_dir), "--plain")
+    return Stack(data_dir).detach(argv, on_change, tied=tied)
+
+
+def require_running(data_dir: Path) -> StackStatus:
+    """The status of a stack that runs. Raises `Ended` with what to do if it does not."""
+    status = Stack(data_dir).status()
+    if not status.running:
+        raise Ended(
+            Exit.UNREACHABLE,
+            f'no stack runs on {data_dir}: start one with "parley up --data {data_dir}"',
+        )
+    return status
+
+
+def ports(data_dir: Path) -> dict[str, int]:
+    """The ports that the stack took, by name."""
+    return dict(read_json(DataFolder(data_dir).ports_path) or {})
+
+
+class _Publisher:
+    """Adds to `stack.json` what is served by a part of another name."""
+
+    def __init__(self, data_dir: Path, on_change: OnChange) -> None:
+        self._folder = DataFolder(data_dir)
+        self._on_change = on_change
+        self._done = False
+
+    def __call__(self, status: StackStatus) -> None:
+        if not self._done:
+            self._done = True
+            path = self._folder.addresses_path
+            own = addresses(ports(self._folder.path))
+            write_json(path, {**(read_json(path) or {}), **own})
+        self._on_change(status)

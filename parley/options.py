@@ -1,0 +1,21 @@
+"""Options that many commands share, so that they are called and explained alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        envvar="PARLEY_DATA_DIR",
+        metavar="DIR",
+        help="The stack's data folder; ./data if nothing is said.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Tenant = Annotated[str, typer.Option("--tenant", metavar="T", help="The tenant to speak for.")]
