@@ -14,6 +14,7 @@ from schemas.headers import KNOWN
 from schemas.records import DeadLetter
 from schemas.topics import DEAD_LETTERS
 from schemas.wire import TopicWire
+from sinks.port import Delivery
 from streams.transactions import Outgoing
 
 log = logging.getLogger(__name__)
@@ -29,26 +30,41 @@ class DeadLetters:
         self._metrics = metrics
 
     def letter(self, message: Message, reason: Invalid) -> Outgoing:
-        """The record for the dead-letter topic, under the original key.
+        """The record for a message that is not what it should be."""
+        place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
+        headers = _own_headers(message)
+        return self._letter(place, headers, message.key() or b"", message.value() or b"", reason)
 
-        The original key is not shown, since a foreign producer may have put anything there.
-        """
-        place = f"{message.topic()}/{message.partition()}/{message.offset()}"
-        log.error("%s puts %s aside: %s", self._stage, place, reason.code)
+    def letter_of(self, delivery: Delivery, value: bytes, reason: Invalid) -> Outgoing:
+        """The record for one that was decoded, and could not be used all the same."""
+        place = (delivery.topic, delivery.partition, delivery.offset)
+        return self._letter(place, {}, b"", value, reason)
+
+    def _letter(
+        self,
+        place: tuple[str, int, int],
+        headers: dict[str, str],
+        key: bytes,
+        value: bytes,
+        reason: Invalid,
+    ) -> Outgoing:
+        # The original key is sealed as well: a foreign producer may have put anything there.
+        name = "/".join(map(str, place))
+        log.error("%s puts %s aside: %s", self._stage, name, reason.code)
         self._metrics.dead_letters.labels(self._stage, reason.code).inc()
         letter = DeadLetter(
             stage=self._stage,
-            topic=message.topic() or "",
-            partition=message.partition() or 0,
-            offset=message.offset() or 0,
+            topic=place[0],
+            partition=place[1],
+            offset=place[2],
             code=reason.code,
             reason=str(reason),
             failed_at=time.time_ns() // 1000,
-            headers=_own_headers(message),
-            key=self._sealer.seal_bytes(message.key() or b"", context=place),
-            content=self._sealer.seal_bytes(message.value() or b"", context=place),
+            headers=headers,
+            key=self._sealer.seal_bytes(key, context=name),
+            content=self._sealer.seal_bytes(value, context=name),
         )
-        return Outgoing(DEAD_LETTERS.name, place.encode(), self._wire.encode(letter))
+        return Outgoing(DEAD_LETTERS.name, name.encode(), self._wire.encode(letter))
 
 
 def _own_headers(message: Message) -> dict[str, str]:

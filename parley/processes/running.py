@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvloop
 
@@ -17,6 +19,8 @@ from infra.telemetry.http import PortTaken, serve_telemetry
 from infra.telemetry.logging import set_up_logging
 from parley.wiring import Wiring
 from schemas.failures import Unavailable
+from streams.liveness import watch
+from streams.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,31 @@ def run_process(settings: Settings, service: str, body: Body) -> int:
 
     code: int = uvloop.run(main())
     return code
+
+
+async def run_worker(wiring: Wiring, worker: Worker, stop: asyncio.Event) -> None:
+    """Runs a worker until `stop` is set, and stops it in good order.
+
+    When a stage fails or gets nowhere, the process ends at once: whatever it still holds is void,
+    and its successor waits for it.
+    """
+    await worker.start()
+    wiring.health.set("stages", True)
+    patience_s = wiring.settings.stages.progress_ms / 1000
+    failed = asyncio.ensure_future(worker.failed())
+    stuck = asyncio.ensure_future(watch(worker, wiring.metrics, patience_s))
+    stopped = asyncio.ensure_future(stop.wait())
+    tasks: set[asyncio.Future[Any]] = {failed, stuck, stopped}
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks - done:
+        task.cancel()
+    if stopped in done:
+        wiring.health.drain()
+        await worker.stop()
+        return
+    log.error("the process ends: %s", (failed if failed in done else stuck).result())
+    wiring.tracing.flush()
+    os._exit(FAILED)
 
 
 @asynccontextmanager

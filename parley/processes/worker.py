@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from infra.settings.loading import Settings
-from parley.processes.running import FAILED, OK, run_process, telemetry
+from parley.processes.running import OK, run_process, run_worker, telemetry
 from parley.wiring import Wiring
 from processors.conversation.state import Conversation
 from schemas import topics
@@ -25,7 +24,6 @@ from streams.answering.history import History
 from streams.dead_letters import DeadLetters
 from streams.decoding import Decoder
 from streams.knowledge import KnowledgeTable
-from streams.liveness import watch
 from streams.records_out import RecordsOut
 from streams.restore import restore
 from streams.sink_stage import SinkStage
@@ -60,7 +58,7 @@ class Stages:
         self._closing: list[Any] = []
 
     async def run(self, stop: asyncio.Event) -> int:
-        """Runs until `stop` is set or a stage fails."""
+        """Runs until `stop` is set."""
         wiring = self._wiring
         async with telemetry(wiring):
             wiring.health.set("stages", False, "starting")
@@ -68,28 +66,9 @@ class Stages:
             worker = Worker(f"parley-{'-'.join(self._names)}", readings, wiring.kafka)
             for stage in self._sink_stages:
                 stage.attach(worker.sources[stage.name])
-            await worker.start()
-            wiring.health.set("stages", True)
-            failure = asyncio.ensure_future(worker.failed())
-            stuck = asyncio.ensure_future(
-                watch(worker, wiring.metrics, wiring.settings.stages.progress_ms / 1000)
-            )
-            stopped = asyncio.ensure_future(stop.wait())
-            done, _ = await asyncio.wait(
-                {failure, stuck, stopped}, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in (failure, stuck, stopped):
-                task.cancel()
-            if stopped in done:
-                wiring.health.drain()
-                await worker.stop()
-                await self._close()
-                return OK
-            reason = (failure if failure in done else stuck).result()
-            log.error("the worker ends: %s", reason)
-            wiring.tracing.flush()
-            # At once: whatever this process still holds is void, and its successor waits for it.
-            os._exit(FAILED)
+            await run_worker(wiring, worker, stop)
+            await self._close()
+            return OK
 
     async def _close(self) -> None:
         for close in self._closing:
@@ -135,7 +114,7 @@ class Stages:
         if chosen.store == "memory":
             states: dict[int, PartitionState[Conversation]] = {}
             for partition in partitions:
-                states[partition] = MemoryState(layout)
+                states[partition] = MemoryState[Conversation](layout)
         else:
             from streams.rocksdb_state import RocksState
 
@@ -144,7 +123,7 @@ class Stages:
             states = {}
             for partition in partitions:
                 folder = chosen.dir / conversation_stage.NAME / f"p{partition}"
-                states[partition] = RocksState(folder, layout, log_id)
+                states[partition] = RocksState[Conversation](folder, layout, log_id)
         restore(topics.CONVERSATIONS.name, states, wiring.kafka)
         return states
 
