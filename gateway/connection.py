@@ -53,7 +53,9 @@ class Connection:
         self._transport = transport
         self._outbox = Outbox(self._write, self._buffered, unsent_bytes=self._settings.unsent_bytes)
         self._session: Session | None = None
-        self._ending: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._verdict: tuple[CloseCode, str] | None = None
+        self._ended = asyncio.Event()
         now = time.monotonic()
         self._ping_at = now + self._settings.ping_ms / 1000
         self._pong_by: float | None = None
@@ -65,20 +67,27 @@ class Connection:
     async def run(self, caller: Caller | None) -> None:
         """Serves the socket until it ends. `caller` came with the upgrade, if anyone did."""
         writer = asyncio.create_task(self._outbox.run(), name="writer")
+        self._task = asyncio.current_task()
         try:
             await self._serve(caller)
         except Ended as ended:
-            self.end(ended.close, ended.reason)
+            self._judge(ended.close, ended.reason)
         except (ConnectionError, aiohttp.ClientError):
             _LOG.debug("a socket was lost")
+        except asyncio.CancelledError:
+            # `end` interrupts the reading this way; any other cancellation goes on.
+            if self._verdict is None or self._task is None or self._task.uncancel():
+                raise
         finally:
+            self._task = None
             if self._session is not None:
                 self._session.close()
-            if self._ending is not None:
-                await asyncio.gather(self._ending, return_exceptions=True)
+            if self._verdict is not None:
+                await self._goodbye(*self._verdict)
             self._outbox.close()
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
+            self._ended.set()
 
     async def _serve(self, upgraded_as: Caller | None) -> None:
         hello = await self._hello()
@@ -138,7 +147,7 @@ class Connection:
         await self._ws.send_frame(frame, aiohttp.WSMsgType.TEXT)
 
     def _buffered(self) -> int:
-        return 0 if self._transport.is_closing() else self._transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size()
 
     def _broken(self) -> None:
         self.end(RESUBSCRIBE)
@@ -147,13 +156,17 @@ class Connection:
 
     def end(self, close: CloseCode, reason: str = "", after_ms: int | None = None) -> None:
         """Says goodbye and closes; once."""
-        if self._ending is not None or self._ws.closed:
+        if self._verdict is None and self._task is not None:
+            self._judge(close, reason, after_ms)
+            self._task.cancel()
+
+    def _judge(self, close: CloseCode, reason: str = "", after_ms: int | None = None) -> None:
+        if self._verdict is not None:
             return
         self._services.metrics.closed.labels(str(close.code)).inc()
-        reason = reason or close.reason
-        self._outbox.put(replies.bye(close, reason, after_ms))
+        self._verdict = (close, reason or close.reason)
+        self._outbox.put(replies.bye(close, reason or close.reason, after_ms))
         self._outbox.close()
-        self._ending = asyncio.create_task(self._goodbye(close, reason), name="goodbye")
 
     async def send_away(self, close: CloseCode, after_ms: int) -> None:
         """Ends once the commands that are on their way have their answer."""
@@ -162,8 +175,7 @@ class Connection:
                 async with asyncio.timeout(CLOSE_S):
                     await self._session.settled()
         self.end(close, after_ms=after_ms)
-        if self._ending is not None:
-            await asyncio.gather(self._ending, return_exceptions=True)
+        await self._ended.wait()
 
     async def _goodbye(self, close: CloseCode, reason: str) -> None:
         """Bounded, since a client that reads nothing would keep both waits for ever."""
@@ -174,13 +186,15 @@ class Connection:
                 await self._ws.close(code=close.code, message=reason.encode()[:120])
         except (TimeoutError, ConnectionError, aiohttp.ClientError):
             _LOG.debug("a socket ended without goodbye")
-        self._transport.abort()
+            self._transport.abort()
+        if self._buffered():
+            self._transport.abort()
 
     # Time
 
     def tick(self, now: float) -> None:
         """Looks at what is due: stalls, pings, pongs and the token's end. `now` is monotonic."""
-        if self._ending is not None:
+        if self._verdict is not None:
             return
         if self._stalled(now):
             self.end(TOO_SLOW)
