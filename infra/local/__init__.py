@@ -14,6 +14,7 @@ from infra.local.errors import (
 )
 from infra.local.part import Part, PartFactory, Restart, Site
 from infra.local.progress import Progress
+from infra.local.ready import http_answers, port_answers
 from infra.local.stack import Stack
 from infra.local.status import PartStatus, StackStatus, State
 from infra.local.three_parts import three_parts
@@ -36,5 +37,7 @@ __all__ = [
     "StackStatus",
     "State",
     "fetch",
+    "http_answers",
+    "port_answers",
     "three_parts",
 ]

@@ -27,6 +27,9 @@ def java_command(
         f"-Xmx{heap_mb}m",
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:-UsePerfData",
+        # What the programs' own launchers allow: they load native codecs and reset thread locals.
+        "--enable-native-access=ALL-UNNAMED",
+        "--add-opens=java.base/java.lang=ALL-UNNAMED",
         *(f"-D{name}={value}" for name, value in (properties or {}).items()),
         "-cp",
         class_path,

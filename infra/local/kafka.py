@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import socket
 import subprocess
 import uuid
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from infra.local.files import write_text
 from infra.local.java import class_path, java_command, properties_text
 from infra.local.part import Part, PartFactory, Site
 from infra.local.ports import HOST
+from infra.local.ready import port_answers
 
 NAME = "kafka"
 USUAL_PORT = 9092
@@ -54,6 +54,8 @@ SETTINGS: Mapping[str, str] = {
     "broker.heartbeat.interval.ms": "300",
     # Batching of offset commits helps big clusters; alone it would add to every transaction.
     "group.coordinator.append.linger.ms": "0",
+    # An idle controller writes a record into its log at this distance; twice a second wears disks.
+    "metadata.max.idle.interval.ms": "5000",
     # Few threads and buffers: one machine, a handful of clients.
     "num.network.threads": "2",
     "num.io.threads": "4",
@@ -161,11 +163,9 @@ def kafka(artifacts: Artifacts, heap_mb: int = 384) -> PartFactory:
 
 def answers(port: int) -> bool:
     """Whether a broker on this port of loopback has registered and serves metadata."""
-    with socket.socket() as probe:
-        # The client below would retry, and log, for as long as nothing listens.
-        probe.settimeout(1)
-        if probe.connect_ex((HOST, port)) != 0:
-            return False
+    # Without a listener the client below would wait for one, to no use.
+    if not port_answers(port):
+        return False
     client = AdminClient(
         {"bootstrap.servers": f"{HOST}:{port}", "log_level": 0, "socket.timeout.ms": 2000}
     )

@@ -33,10 +33,11 @@ class Restart:
 class Part:
     """One process of the stack.
 
-    `needs` names the parts that must be ready before this one starts for the first time. `ready`
-    is called from a thread of its own, again and again until it returns True; False and any
-    exception mean "not yet". `prepare` runs before every start. `address` is what clients are
-    told in `stack.json`; a part without one is not listed there.
+    `needs` names the parts that must be ready before this one starts. `ready` is called from a
+    thread of its own, again and again until it returns True; False and any exception mean "not
+    yet", and it must not take longer than a few seconds. `prepare` runs before every start, on such
+    a thread too; an exception from it counts as a failed start. `address` is what clients are told
+    in `stack.json`; a part without one is not listed there.
     """
 
     name: str

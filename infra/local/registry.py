@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 
 from infra.local import kafka
@@ -11,6 +9,7 @@ from infra.local.artifacts import Artifacts
 from infra.local.java import class_path, java_command
 from infra.local.part import Part, PartFactory, Site
 from infra.local.ports import HOST
+from infra.local.ready import http_answers
 
 NAME = "registry"
 USUAL_PORT = 8081
@@ -62,17 +61,9 @@ def registry(artifacts: Artifacts, heap_mb: int = 192) -> PartFactory:
             address=api,
             needs=(kafka.NAME,),
             # The API answers before the journal has been read; the health check does not.
-            ready=lambda: _answers(health) and _answers(f"{api}/subjects"),
+            ready=lambda: http_answers(health) and http_answers(f"{api}/subjects"),
             ready_timeout_s=120,
             stop_timeout_s=10,
         )
 
     return build
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,25 +102,33 @@ class Stack:
                 output=output,
                 dies_with_us=signal.SIGTERM if tied else None,
             )
+        return self._await_ready(process, log_path, on_change or (lambda _: None), timeout_s)
+
+    def _await_ready(
+        self,
+        process: subprocess.Popen[bytes],
+        log_path: Path,
+        on_change: OnChange,
+        timeout_s: float,
+    ) -> StackStatus:
+        """Follows a detached stack until it is ready."""
         deadline = time.monotonic() + timeout_s
         seen: StackStatus | None = None
-        while True:
+        while time.monotonic() < deadline:
+            # Asked before its status is read, so that the status of an ended one is its last.
             ended = process.poll() is not None
             status = self.status()
             mine = status.supervisor is not None and status.supervisor.pid == process.pid
-            if mine and status != seen and on_change is not None:
-                on_change(status)
-            seen = status
-            if mine and status.state is State.READY and not ended:
-                return status
             if ended:
-                failure = status.failure if mine else ""
-                says = failure or f"the stack ended at its start: see {log_path}"
-                raise PartFailed(says, status.log_tail if failure else logs.tail(log_path))
-            if time.monotonic() > deadline:
-                self.stop()
-                raise PartFailed(f"the stack was not ready within {timeout_s:g} s: see {log_path}")
+                raise _start_failure(status if mine else None, log_path)
+            if mine and status != seen:
+                on_change(status)
+                seen = status
+            if mine and status.state is State.READY:
+                return status
             time.sleep(0.05)
+        self.stop()
+        raise PartFailed(f"the stack was not ready within {timeout_s:g} s: see {log_path}")
 
     def status(self) -> StackStatus:
         """What is known of the stack now; a part whose process is gone counts as stopped."""
@@ -166,6 +175,13 @@ class _Report:
         write_json(self._folder.parts_path, status.as_json())
         if self._on_change is not None:
             self._on_change(status)
+
+
+def _start_failure(status: StackStatus | None, log_path: Path) -> PartFailed:
+    """Why a detached stack ended: what it recorded, else what it said last."""
+    if status is not None and status.failure:
+        return PartFailed(status.failure, status.log_tail)
+    return PartFailed(f"the stack ended at its start: see {log_path}", logs.tail(log_path))
 
 
 def _gone(status: StackStatus) -> StackStatus:

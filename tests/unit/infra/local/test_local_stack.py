@@ -133,6 +133,36 @@ def _record(data: Path, pid: int, earlier_s: float = 0.0) -> None:
     path.write_text(json.dumps(content))
 
 
+DEAF = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)\n"
+    "while True: signal.pause()"
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_the_foreground_stops_everything_cleanly(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    data = tmp_path / "stack"
+    foreground = subprocess.Popen(command(data))
+    eventually(lambda: Stack(data).status().state is State.READY)
+    pids = [each.pid for each in Stack(data).status().parts]
+    foreground.send_signal(number)
+    assert foreground.wait(20) == 0
+    assert all(is_gone(pid) for pid in pids)
+
+
+def test_a_second_signal_does_not_wait_for_a_part_that_will_not_stop(tmp_path: Path) -> None:
+    data = tmp_path / "stack"
+    foreground = subprocess.Popen(command(data, DEAF))
+    eventually(lambda: Stack(data).status().state is State.READY)
+    foreground.send_signal(signal.SIGINT)
+    eventually(lambda: Stack(data).status().part("cache").state is State.STOPPING)
+    foreground.send_signal(signal.SIGINT)
+    # Far below the 10 s that the part would be given.
+    assert foreground.wait(5) == 0
+
+
 def test_the_failure_of_a_detached_start_says_what_the_part_said(tmp_path: Path) -> None:
     data = tmp_path / "stack"
     failing = command(data, "print('disk on fire'); raise SystemExit(7)")
