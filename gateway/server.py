@@ -92,8 +92,17 @@ class Gateway:
 
     async def start(self) -> None:
         """Listens. Raises `PortTaken`, and `Unavailable` when Kafka or Redis does not answer."""
-        await self._check_parts()
+        try:
+            await self._check_parts()
+            await self._listen()
+        except (PortTaken, Unavailable):
+            await self.close()
+            raise
         self._services.bells.start()
+        for work in (self._keep_time(), self._keep_health(), self._watch_epoch()):
+            self._tasks.append(asyncio.create_task(work))
+
+    async def _listen(self) -> None:
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
         try:
@@ -103,8 +112,6 @@ class Gateway:
                 f"the gateway can't listen on {self._settings.host}:{self._settings.port} "
                 f"({error.strerror}): stop what is there or set gateway.port"
             ) from None
-        for work in (self._keep_time(), self._keep_health(), self._watch_epoch()):
-            self._tasks.append(asyncio.create_task(work))
 
     async def drain(self) -> None:
         """Sends every client away over the drain time, once its commands have their answers."""
@@ -231,7 +238,7 @@ async def open_gateway(
     async def close_sealer() -> None:
         await asyncio.to_thread(held.close)
 
-    closers = [redis.aclose, close_sealer]
+    closers = [redis.aclose, *([close_sealer] if sealer is None else [])]
     return Gateway(services, producer, health=health, make_token=make_token, closers=closers)
 
 
