@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,21 @@ def parse(path: Path, content: str) -> Iterator[SourceDocument]:
     """One document for each row. Several questions in one cell are parted by `|`."""
     first = content.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
-    reader = csv.DictReader(content.splitlines(), delimiter=delimiter, strict=True)
-    columns = {(name or "").strip().lower(): name for name in reader.fieldnames or []}
-    question = columns.get("question") or columns.get("questions")
-    answer = columns.get("answer")
-    if question is None or answer is None:
-        raise KnowledgeFileError(
-            path, 'needs a header line with the columns "question" and "answer"', 1
-        )
-    known = {question, answer, *(columns.get(name) for name in ("id", "title", "url"))}
+    reader = csv.DictReader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
     try:
+        columns = {(name or "").strip().lower(): name for name in reader.fieldnames or []}
+        question = columns.get("question") or columns.get("questions")
+        answer = columns.get("answer")
+        if question is None or answer is None:
+            raise KnowledgeFileError(
+                path, 'needs a header line with the columns "question" and "answer"', 1
+            )
+        known = {question, answer, *(columns.get(name) for name in ("id", "title", "url"))}
         for row in reader:
             yield _row(path, reader.line_num, row, question, answer, columns, known)
     except csv.Error as error:
-        raise KnowledgeFileError(path, f"is not CSV ({error})", reader.line_num) from None
+        # The reader inside has seen lines that the one around it has not counted yet.
+        raise KnowledgeFileError(path, f"is not CSV ({error})", reader.reader.line_num) from None
 
 
 def _row(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from processors.answering.chunking import HEADING, paragraphs, size
+from processors.answering.citing import CitedPassage
 from processors.answering.expectations import expected, fulfilled
 from processors.answering.retrieval import RankedArticle, RankedPassage, Ranking
 from processors.answering.words import sentences, terms
@@ -26,18 +27,6 @@ _LENGTH_BONUS = 0.004
 # A run that begins in the middle of a paragraph may begin with "it" or "beyond that".
 _OPENING_BONUS = 0.25
 _OFFERED_MAX = 3
-
-
-@dataclass(frozen=True, slots=True)
-class CitedPassage:
-    """A source of the answer. `marker` is the number in square brackets in the text."""
-
-    marker: int
-    document_id: str
-    ordinal: int
-    title: str
-    url: str | None
-    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +78,13 @@ def compose(
     main = _main_passage(article, wanted)
     body = _excerpt(_split(main), wanted, ANSWER_WORDS_MAX)
     parts = [_opening(article.title, sure), f"{_joined(body)} [1]"]
-    cited = [_cite(1, article, main)]
+    cited = [CitedPassage.of(1, main, article.score)]
     if (extra := _extra(ranking, wanted, body)) is not None:
         source, passage, text = extra
         marker = 1 if passage == main else 2
         parts.append(f"{text} [{marker}]")
         if marker == 2:
-            cited.append(_cite(marker, source, passage))
+            cited.append(CitedPassage.of(marker, passage, source.score))
     return "\n\n".join(parts), tuple(cited)
 
 
@@ -129,12 +118,6 @@ def _main_passage(article: RankedArticle, wanted: Wanted) -> RankedPassage:
         return passage.score + _FIGURE_PASSAGE_BONUS * fulfilled(passage.text, wanted.figures)
 
     return max(article.passages, key=value)
-
-
-def _cite(marker: int, article: RankedArticle, passage: RankedPassage) -> CitedPassage:
-    return CitedPassage(
-        marker, article.document_id, passage.ordinal, article.title, article.url, article.score
-    )
 
 
 def _split(passage: RankedPassage) -> list[_Sentence]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from processors.answering.composing import CitedPassage, Wanted, compose, decline
+from processors.answering.citing import CitedPassage
+from processors.answering.composing import Wanted, compose, decline
 from processors.answering.context import TurnContext
 from processors.answering.courtesies import courtesy
 from processors.answering.dense import Vectors

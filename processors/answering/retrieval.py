@@ -28,6 +28,8 @@ class RankedPassage:
 
     document_id: str
     ordinal: int
+    title: str
+    url: str | None
     text: str
     score: float
 
@@ -247,6 +249,8 @@ class KnowledgeIndex:
             RankedPassage(
                 document.document_id,
                 passage.ordinal,
+                document.title,
+                document.url,
                 passage.text,
                 float(cosine[start + offset] + shares[start + offset])
                 + (_LEAD_BONUS if offset == 0 else 0.0),
