@@ -2,7 +2,7 @@
 
 fastavro does the bytes. It is lenient where a contract must not be: it takes `2**40` for an int,
 cuts `3.7` to 3, drops unknown keys and ignores trailing bytes. Here a plan is compiled from each
-dataclass once, which checks every value on its way in; the way out checks the length.
+dataclass once, which checks every value on its way in; the way out checks the length and 32-bit ranges.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ Convert = Callable[[Any], Any]
 
 PRIMITIVES = frozenset(("int", "long", "double", "string", "boolean", "bytes"))
 INT32_MAX = 2**31 - 1
-INT64_MAX = 2**63 - 1
 
 
 class RecordCodec(Generic[R]):
@@ -44,7 +43,7 @@ class RecordCodec(Generic[R]):
         out = BytesIO()
         try:
             fastavro.schemaless_writer(out, self._parsed, self._to_datum(value))
-        except (_Misfit, AttributeError, TypeError, UnicodeEncodeError) as error:
+        except (_Misfit, AttributeError, TypeError, OverflowError, UnicodeEncodeError) as error:
             message = f"{self.record.__name__} can't be encoded: {error}"
             raise Invalid("encoding", message) from error
         return out.getvalue()
@@ -131,8 +130,8 @@ class _Field:
 
     def _conversion(self, avro: AvroSchema, hint: Any) -> Convert | None:
         kind = avro["type"] if isinstance(avro, dict) else avro
-        if kind in ("int", "long"):
-            return _in_range(INT32_MAX if kind == "int" else INT64_MAX, self.where)
+        if kind == "int":
+            return _in_range(INT32_MAX, self.where)
         if kind in ("array", "map"):
             item = _Field(self.where, _nested(hint))
             return _items(item) if kind == "array" else _entries(item)
@@ -185,7 +184,10 @@ def _entries(item: _Field) -> Convert:
 def _from_datum(record: type) -> Convert:
     """Compiles the dict that fastavro read → dataclass."""
     hints = get_type_hints(record, include_extras=True)
-    candidates = ((n, _rebuild(field_type(h, set())[0], h)) for n, h in hints.items())
+    candidates = (
+        (n, _rebuild(field_type(h, set())[0], h, f"{record.__name__}.{n}"))
+        for n, h in hints.items()
+    )
     nested = tuple((name, rebuild) for name, rebuild in candidates if rebuild is not None)
 
     def convert(datum: dict[str, Any]) -> Any:
@@ -196,22 +198,30 @@ def _from_datum(record: type) -> Convert:
     return convert
 
 
-def _rebuild(avro: AvroSchema, hint: Any) -> Convert | None:
+def _rebuild(avro: AvroSchema, hint: Any, where: str) -> Convert | None:
     """How a decoded value becomes the dataclass's; None where it already is."""
     if isinstance(avro, list):
-        inner = _rebuild(avro[1], _nested(hint, optional=True))
+        inner = _rebuild(avro[1], _nested(hint, optional=True), where)
         return None if inner is None else _nullable(inner)
     kind = avro["type"] if isinstance(avro, dict) else avro
+    if kind == "int":
+        return _in_range(INT32_MAX, where)  # fastavro reads it as if it were a long
     if kind == "array":
-        item = _rebuild(avro["items"], _nested(hint))
+        item = _rebuild(avro["items"], _nested(hint), where)
         return tuple if item is None else _tuple_of(item)
-    if kind in PRIMITIVES or kind == "map":
-        return None
-    return _from_datum(_bare(hint))
+    if kind == "map":
+        value = _rebuild(avro["values"], _nested(hint), where)
+        # Copied even if nothing changes: a default is one object for all records.
+        return dict if value is None else _dict_of(value)
+    return None if kind in PRIMITIVES else _from_datum(_bare(hint))
 
 
 def _tuple_of(item: Convert) -> Convert:
     return lambda values: tuple([item(value) for value in values])
+
+
+def _dict_of(value: Convert) -> Convert:
+    return lambda entries: {key: value(inner) for key, inner in entries.items()}
 
 
 def _bare(hint: Any) -> Any:
