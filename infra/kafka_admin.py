@@ -5,6 +5,7 @@ Which topics there should be is the caller's knowledge; nothing here ever change
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ def apply_topics(
     existing = _partitions(admin, bootstrap, timeout_s)
     missing = [spec for spec in specs if spec.name not in existing]
     created = _create(admin, missing, replication_factor, timeout_s)
+    _await_visible(admin, bootstrap, [spec.name for spec in missing], timeout_s)
     return TopicsReport(created, _differences(admin, bootstrap, specs, timeout_s))
 
 
@@ -130,6 +132,17 @@ def _create(
         else:
             created.append(name)
     return tuple(created)
+
+
+def _await_visible(
+    admin: AdminClient, bootstrap: str, names: Sequence[str], timeout_s: float
+) -> None:
+    """The controller has created them; a broker hears of it a moment later."""
+    give_up_at = time.monotonic() + timeout_s
+    while not set(names) <= set(_partitions(admin, bootstrap, timeout_s)):
+        if time.monotonic() > give_up_at:
+            return  # the comparison that follows says what is missing
+        time.sleep(0.05)
 
 
 def _differences(
