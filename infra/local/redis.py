@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
-
-import redis as client
-from redis.exceptions import RedisError
 
 from infra.local.errors import FetchFailed
 from infra.local.files import write_text
 from infra.local.part import Part, PartFactory, Site
 from infra.local.ports import HOST
+from infra.local.ready import TIMEOUT_S
 
 NAME = "redis"
 USUAL_PORT = 6379
@@ -101,10 +100,7 @@ def _quoted(path: Path) -> str:
 
 
 def _answers(port: int) -> bool:
-    connection = client.Redis(host=HOST, port=port, socket_timeout=2, socket_connect_timeout=1)
-    try:
-        return bool(connection.ping())
-    except RedisError:
-        return False
-    finally:
-        connection.close()
+    """Whether it has read its data: while it does, it answers PING with an error."""
+    with socket.create_connection((HOST, port), timeout=TIMEOUT_S) as connection:
+        connection.sendall(b"PING\r\n")
+        return connection.recv(16).startswith(b"+PONG")

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from infra.local import FetchFailed
-from infra.local.artifacts import Distribution, Pin, distributions, ensure, flatten
+from infra.local.artifacts import ensure, flatten
+from infra.local.pins import Distribution, Pin, distributions
 
 CONTENT = {"one": b"1" * 300_000, "two": b"2" * 200_000}
 

@@ -1,6 +1,6 @@
 """Writes `pins.json`: the exact files of Kafka and of the registry, with their digests.
 
-Run it after changing a version below (`python -m infra.local.pin`); fetching only reads its result.
+Run `python -m infra.local.repin` after changing a version below; fetching only reads its result.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 import jgo
 from jgo.maven import MavenContext
 
-from infra.local.artifacts import PINS_PATH, artifact_of
+from infra.local.maven import artifact_of
+from infra.local.pins import PINS_PATH
 
 KAFKA = "4.1.1"
 REGISTRY = "3.3.3"
