@@ -65,7 +65,8 @@ def embedded_parts(artifacts: Artifacts, data_dir: Path) -> list[PartFactory]:
     needs = tuple(name for name in _EXTERNAL if name not in elsewhere)
     preparation = _Preparation(data_dir, needs)
     workers = [_worker(name, stages, preparation) for name, stages in WORKERS.items()]
-    return [*first, *workers, _analytics(preparation), _gateway(preparation)]
+    own_sql = settings.origin("clickhouse.url") in ("default", "stack.json")
+    return [*first, *workers, _analytics(preparation, own_sql), _gateway(preparation)]
 
 
 def insisted_ports(data_dir: Path) -> dict[str, int]:
@@ -133,11 +134,13 @@ def _worker(name: str, stages: str, preparation: _Preparation) -> PartFactory:
     return build
 
 
-def _analytics(preparation: _Preparation) -> PartFactory:
+def _analytics(preparation: _Preparation, own_sql: bool) -> PartFactory:
     def build(site: Site) -> Part:
+        if not own_sql:
+            return _part(site, ANALYTICS, ("analytics",), preparation)
         port = site.ports.take(SQL, _USUAL[SQL])
         env = {"PARLEY_CLICKHOUSE__URL": f"http://{HOST}:{port}"}
-        return _part(site, ANALYTICS, ("analytics",), preparation, env=env)
+        return _part(site, ANALYTICS, ("analytics", "--embedded"), preparation, env=env)
 
     return build
 

@@ -70,10 +70,10 @@ class Downloads:
         self.advanced(label, done, total)
 
 
-def counting(description: str) -> Progress:
-    """A bar of things done, on standard error; silent where that is no terminal."""
+def counting() -> Progress:
+    """Bars of things done, on standard error; silent where that is no terminal."""
     console = err()
-    bar = Progress(
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -82,5 +82,3 @@ def counting(description: str) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
-    bar.description = description  # type: ignore[attr-defined]
-    return bar

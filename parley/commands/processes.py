@@ -49,8 +49,21 @@ def gateway(data: Data = None) -> None:
     raise typer.Exit(main(load_settings(data)))
 
 
-def analytics(data: Data = None) -> None:
-    """Runs the analytics sink and, where no ClickHouse is named, ClickHouse itself."""
+def analytics(
+    data: Data = None,
+    embedded: Annotated[
+        bool,
+        typer.Option(
+            "--embedded", help="Open ClickHouse in the data folder and serve it at clickhouse.url."
+        ),
+    ] = False,
+) -> None:
+    """Writes the log into ClickHouse until a signal; with --embedded it is ClickHouse as well.
+
+    Example:
+
+      CLICKHOUSE_URL=https://clickhouse:8443 parley analytics
+    """
     from parley.processes.analytics import main
 
-    raise typer.Exit(main(load_settings(data)))
+    raise typer.Exit(main(load_settings(data), embedded=embedded))

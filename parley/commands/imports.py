@@ -1,0 +1,124 @@
+"""`parley import`: real customers, played through the gateway and measured."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from infra.settings import Settings, load_settings
+from parley.client import Client, Exchange
+from parley.exits import Exit
+from parley.importing.dialogues import Dialogue
+from parley.importing.figures import PERCENTILES, STEPS, Figures, percentile
+from parley.importing.formats import read_dialogues
+from parley.importing.player import Player, people_for
+from parley.options import Data, Json, Tenant
+from parley.progress import counting
+from parley.talk import gateway_url, token_source
+from parley.terminal import err, out, print_json
+
+_SHOWN_MAX = 10
+
+
+class Format(StrEnum):
+    """What the file is."""
+
+    BANKING77 = "banking77"
+    SGD = "sgd"
+    TASKMASTER = "taskmaster"
+    JSONL = "jsonl"
+
+
+def imports(
+    file: Annotated[Path, typer.Argument(help="A file; for sgd and taskmaster also a folder.")],
+    format_: Annotated[Format, typer.Option("--format", help="What the file is.")],
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="N", help="Messages a second; as fast as answers come."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only the first N conversations.")
+    ] = None,
+    tenant: Tenant = "demo",
+    patience: Annotated[
+        float, typer.Option(min=1, metavar="S", help="Seconds to wait for one answer.")
+    ] = 120.0,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Plays the customers of a file: each row or dialogue is a conversation of its own.
+
+    A customer says one thing, waits for the answer, says the next. Sends that were not
+    acknowledged are repeated after a reconnect. Exits 1 if a message has no completed answer.
+
+    JSON lines hold {"text": "…"} or {"messages": ["…", …]}, and an "id" if they like.
+
+    Examples:
+
+      parley import train.csv --format banking77 --limit 500
+
+      parley import dialogues/ --format sgd --rate 20 --json
+    """
+    settings = load_settings(data)
+    dialogues = read_dialogues(file, format_.value, limit)
+    figures = asyncio.run(_play(settings, dialogues, tenant, rate, patience))
+    if as_json:
+        print_json(figures.as_json())
+    else:
+        _print(figures)
+    if figures.unanswered:
+        raise typer.Exit(Exit.NEGATIVE)
+
+
+async def _play(
+    settings: Settings,
+    dialogues: list[Dialogue],
+    tenant: str,
+    rate: float | None,
+    patience_s: float,
+) -> Figures:
+    url = gateway_url(settings)
+
+    def open_client(sub: str) -> Client:
+        return Client(url, token_source(settings, tenant, sub), sockets_max=1)
+
+    messages = sum(len(each.messages) for each in dialogues)
+    people = people_for(rate, len(dialogues))
+    err().print(
+        f"{len(dialogues)} conversations with {messages} messages, {people} customers at once"
+    )
+    with counting() as bar:
+        task = bar.add_task("playing", total=messages)
+
+        def advance(_: Exchange | None) -> None:
+            bar.advance(task)
+
+        player = Player(open_client, rate=rate, patience_s=patience_s, on_message=advance)
+        return await player.play(dialogues)
+
+
+def _print(figures: Figures) -> None:
+    report = figures.as_json()
+    out().print(
+        f"{report['completed']} of {report['messages']} messages answered in "
+        f"{report['seconds']:.1f} s, {report['messages_per_s']:.1f} a second"
+        f"; {report['declined']} declined, {figures.reconnects} reconnects"
+    )
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("milliseconds")
+    for title in (*(f"p{each}" for each in PERCENTILES), "max"):
+        table.add_column(title, justify="right")
+    for step in STEPS:
+        if ordered := figures.latencies_ms(step):
+            values = [*(percentile(ordered, each) for each in PERCENTILES), ordered[-1]]
+            table.add_row(step, *(f"{value:.1f}" for value in values))
+    out().print(table)
+    for conversation, message, why in figures.unanswered[:_SHOWN_MAX]:
+        err().print(f"conversation {conversation}, message {message}: {why}", style="red")
+    if (more := len(figures.unanswered) - _SHOWN_MAX) > 0:
+        err().print(f"and {more} more without an answer", style="red")

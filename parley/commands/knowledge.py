@@ -1,0 +1,59 @@
+"""`parley knowledge import`: what a tenant's answers rest on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parley.options import Data, Json
+from parley.terminal import out, print_json
+
+app = typer.Typer(
+    help="A tenant's knowledge base, which answers are taken from.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback()
+def knowledge() -> None:
+    """A tenant's knowledge base, which answers are taken from."""
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="Markdown, HTML or CSV: a file or a folder.")],
+    tenant: Annotated[str, typer.Option("--tenant", metavar="T", help="Whose knowledge it is.")],
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Reads documents, cuts and embeds them, and puts them into the log.
+
+    Workers answer from them within a second. A document of the same id replaces the one before.
+    A CSV has columns "question" and "answer".
+
+    Example:
+
+      parley knowledge import help-centre/ --tenant demo
+    """
+    from infra.knowledge_files import read_knowledge
+    from infra.settings import load_settings
+    from parley.knowledge_import import import_documents
+    from parley.progress import counting
+    from parley.wiring import Wiring
+
+    documents = read_knowledge(path)
+    wiring = Wiring(load_settings(data), "knowledge import")
+    with counting() as bar:
+        task = bar.add_task(f"embedding for {tenant}", total=len(documents))
+        done = import_documents(wiring, tenant, documents, lambda more: bar.advance(task, more))
+    if as_json:
+        counts = {"documents": done.documents, "passages": done.passages}
+        print_json({"tenant": tenant, **counts, "questions": done.questions})
+    else:
+        out().print(
+            f"{done.documents} documents with {done.passages} passages are in the log "
+            f"for tenant {tenant}"
+        )

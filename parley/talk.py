@@ -1,0 +1,109 @@
+"""The way to the gateway for commands: its address, tokens of the local stack, one question."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable, Sequence
+
+from gateway.dev_tokens import dev_token
+from infra.keys import read_or_create_secret
+from infra.settings import Settings
+from parley.client import Applied, Client, Conversation, Exchange
+from parley.exits import Ended, Exit
+
+TOKEN_VARIABLE = "PARLEY_TOKEN"
+"""A token of one's identity provider, where the gateway does not take the local key."""
+ANSWER_S = 90.0
+"""No turn stays open longer than a minute, so by then an answer or its failure has come."""
+
+
+def gateway_url(settings: Settings) -> str:
+    """The address of a gateway that answers. Raises `Ended` where none does."""
+    url = settings.gateway.client_url
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=5):
+            return url
+    except (urllib.error.URLError, OSError, ValueError):
+        raise Ended(
+            Exit.UNREACHABLE,
+            f"no gateway answers at {url}: start the stack with "
+            f'"parley up --data {settings.data_dir}" or set PARLEY_GATEWAY__URL',
+        ) from None
+
+
+def local_token(settings: Settings, tenant: str, sub: str, roles: Sequence[str] = ("user",)) -> str:
+    """A token of the local key. Raises `Ended` where another identity provider rules."""
+    auth = settings.auth
+    if auth.jwks_url is not None or auth.dev_secret_file is None:
+        raise Ended(
+            Exit.REFUSED,
+            f"tokens come from {auth.jwks_url or 'elsewhere'}: put one into {TOKEN_VARIABLE}",
+        )
+    secret = read_or_create_secret(auth.dev_secret_file)
+    try:
+        return dev_token(
+            secret,
+            tenant_id=tenant,
+            sub=sub,
+            roles=roles,
+            issuer=auth.issuer,
+            audience=auth.audience,
+        )
+    except ValueError as error:
+        raise Ended(Exit.USAGE, str(error)) from None
+
+
+def token_source(settings: Settings, tenant: str, sub: str) -> Callable[[], Awaitable[str]]:
+    """Gives a fresh token whenever a client needs one; a wrong tenant is refused at once."""
+    given = os.environ.get(TOKEN_VARIABLE)
+    if not given:
+        local_token(settings, tenant, sub)
+
+    async def fresh() -> str:
+        return given or local_token(settings, tenant, sub)
+
+    return fresh
+
+
+def open_client(settings: Settings, tenant: str, sub: str, *, sockets_max: int = 1) -> Client:
+    """A client for one person of a tenant. Raises `Ended` where no gateway answers."""
+    url = gateway_url(settings)
+    return Client(url, token_source(settings, tenant, sub), sockets_max=sockets_max)
+
+
+async def ask(
+    conversation: Conversation,
+    text: str,
+    show: Callable[[Applied], None],
+    timeout_s: float = ANSWER_S,
+) -> Exchange:
+    """Sends a message and hands everything that arrives to `show` until its turn has ended.
+
+    Raises `Ended` if nothing comes in time, and what `Conversation.ask` raises.
+    """
+
+    async def pump() -> None:
+        async for item in conversation.items():
+            show(item)
+
+    pumping = asyncio.create_task(pump())
+    # The pump listens once it has run for the first time.
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(timeout_s):
+            exchange = await conversation.ask(text)
+    except TimeoutError:
+        raise Ended(
+            Exit.UNREACHABLE,
+            f"no answer came within {timeout_s:g} s: look at parley status and the logs",
+        ) from None
+    else:
+        # What finished the exchange lies in the pump's queue.
+        await asyncio.sleep(0)
+        return exchange
+    finally:
+        pumping.cancel()
+        await asyncio.gather(pumping, return_exceptions=True)
