@@ -2,7 +2,8 @@
 
 fastavro does the bytes. It is lenient where a contract must not be: it takes `2**40` for an int,
 cuts `3.7` to 3, drops unknown keys and ignores trailing bytes. Here a plan is compiled from each
-dataclass once, which checks every value on its way in; the way out checks the length and 32-bit ranges.
+dataclass once, which checks every value on its way in; on its way out, the length and the range
+of 32-bit numbers.
 """
 
 from __future__ import annotations
