@@ -9,6 +9,7 @@ from uuid import UUID
 _NAMESPACE = UUID("5d2b8a0e-6d5c-5c0b-9a57-0f6f6f9b7c11").bytes
 _TENANT = re.compile(r"[a-z0-9-]{1,63}")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def is_tenant_id(text: str) -> bool:
@@ -19,6 +20,11 @@ def is_tenant_id(text: str) -> bool:
 def is_client_id(text: str) -> bool:
     """Whether `text` can name a conversation or a message (a `mid`)."""
     return _CLIENT_ID.fullmatch(text) is not None
+
+
+def is_command_id(text: str) -> bool:
+    """Whether `text` is a UUID in its lower-case text form, as every `command_id` is."""
+    return _UUID.fullmatch(text) is not None
 
 
 def derived_id(*parts: str | int) -> str:

@@ -18,6 +18,14 @@ PARTITIONS = 6
 """Shared by all topics keyed by conversation. Fixed at creation: another count remaps the keys."""
 
 
+RECORD_BYTES_MAX = 1024 * 1024
+EVENT_BYTES_MAX = 2 * RECORD_BYTES_MAX
+"""An event carries its command's texts on in a longer envelope, so whatever fits in as a command
+must fit in as its event; else one large record would stop the partition."""
+DEAD_LETTER_BYTES_MAX = 2 * EVENT_BYTES_MAX
+"""So must whatever is put aside, from every topic."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Topic:
     """A topic as it must exist on the broker."""
@@ -37,20 +45,27 @@ def full_name(record: type) -> str:
     return f"parley.{record.__name__}"
 
 
-def _keeping(retention_ms: int) -> Mapping[str, str]:
-    return MappingProxyType({"cleanup.policy": "delete", "retention.ms": str(retention_ms)})
+def _keeping(retention_ms: int, record_bytes_max: int = RECORD_BYTES_MAX) -> Mapping[str, str]:
+    return MappingProxyType(
+        {
+            "cleanup.policy": "delete",
+            "retention.ms": str(retention_ms),
+            "max.message.bytes": str(record_bytes_max),
+        }
+    )
 
 
-_FOR_EVER = _keeping(-1)
 _COMPACTED = MappingProxyType({"cleanup.policy": "compact"})
 
 COMMANDS = Topic("parley.commands.v1", get_args(Command), PARTITIONS, _keeping(7 * DAY_MS))
-EVENTS = Topic("parley.events.v1", get_args(Event), PARTITIONS, _FOR_EVER)
+EVENTS = Topic("parley.events.v1", get_args(Event), PARTITIONS, _keeping(-1, EVENT_BYTES_MAX))
 CONVERSATIONS = Topic("parley.conversations.v1", (ConversationSnapshot,), PARTITIONS, _COMPACTED)
 TOKENS = Topic("parley.tokens.v1", (AnswerPiece,), PARTITIONS, _keeping(HOUR_MS))
 CONFIG = Topic("parley.config.v1", (), 1, _COMPACTED)
 KNOWLEDGE = Topic("parley.knowledge.v1", (KnowledgeDocument,), 1, _COMPACTED)
-DEAD_LETTERS = Topic("parley.dead-letters.v1", (DeadLetter,), 1, _keeping(14 * DAY_MS))
+DEAD_LETTERS = Topic(
+    "parley.dead-letters.v1", (DeadLetter,), 1, _keeping(14 * DAY_MS, DEAD_LETTER_BYTES_MAX)
+)
 
 TOPICS = (COMMANDS, EVENTS, CONVERSATIONS, TOKENS, CONFIG, KNOWLEDGE, DEAD_LETTERS)
 """The catalogue, in the order of the flow."""

@@ -94,9 +94,20 @@ class TopicWire:
         codec = self._by_name.get(name)
         if codec is None:
             raise Invalid("unknown_record", f"{name} has no place on {self.topic.name}")
-        same = schema == codec.schema
-        reader = self._readers[schema_id] = (codec, None if same else parse_writer_schema(schema))
+        reader = self._readers[schema_id] = (codec, self._writer_schema(schema_id, schema, codec))
         return reader
+
+    def _writer_schema(
+        self, schema_id: int, schema: AvroSchema, codec: RecordCodec[Any]
+    ) -> AvroSchema | None:
+        if schema == codec.schema:
+            return None
+        try:
+            return parse_writer_schema(schema)
+        except Exception as error:  # fastavro raises nearly anything on a bad schema
+            why = type(error).__name__
+            message = f"schema id {schema_id} on {self.topic.name} can't be used: {why}"
+            raise Invalid("unknown_schema", message) from error
 
 
 def schema_name(schema: AvroSchema) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from schemas.topics import DEAD_LETTER_BYTES_MAX
+
 Options = dict[str, str | int | float | bool]
 
 
@@ -72,6 +74,8 @@ class KafkaOptions:
             "bootstrap.servers": self.bootstrap_servers,
             "acks": "all",
             "enable.idempotence": True,
+            # librdkafka would refuse what is larger than 1 MB, whatever the topic takes.
+            "message.max.bytes": DEAD_LETTER_BYTES_MAX,
             # librdkafka's own default puts most keys on other partitions than Java's clients do.
             "partitioner": "murmur2_random",
         }
