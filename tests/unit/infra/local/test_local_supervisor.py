@@ -138,7 +138,7 @@ def test_a_part_whose_program_does_not_exist_is_named(tmp_path: Path) -> None:
         version="1",
         argv=(str(tmp_path / "no-such-program"),),
         log_path=tmp_path / "ghost.log",
-        ready=lambda: True,
+        ready=lambda: False,
     )
     with (
         running([missing]) as (_, ended),
