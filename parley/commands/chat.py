@@ -68,4 +68,9 @@ class _Lines:
         except EOFError:
             read = None
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(lambda: line.done() or line.set_result(read))
+            self._loop.call_soon_threadsafe(_settle, line, read)
+
+
+def _settle(line: asyncio.Future[str | None], read: str | None) -> None:
+    if not line.done():
+        line.set_result(read)
