@@ -65,13 +65,17 @@ class Wiring:
     def kafka(self) -> KafkaOptions:
         """How librdkafka's clients are set up."""
         kafka = self.settings.kafka
-        protocol = self.settings.stages.group_protocol
+        stages = self.settings.stages
         return KafkaOptions(
-            kafka.bootstrap_servers,
-            kafka.options,
-            kafka.consumer_options,
-            kafka.producer_options,
-            "consumer" if protocol == "auto" else protocol,
+            bootstrap_servers=kafka.bootstrap_servers,
+            common=kafka.options,
+            consumer=kafka.consumer_options,
+            producer=kafka.producer_options,
+            group_protocol=stages.group_protocol,
+            session_timeout_ms=stages.session_timeout_ms,
+            heartbeat_ms=stages.heartbeat_ms,
+            linger_ms=stages.linger_ms,
+            transaction_timeout_ms=stages.transaction_timeout_ms,
         )
 
     @cached_property

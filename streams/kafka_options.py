@@ -24,6 +24,11 @@ class KafkaOptions:
     producer: Mapping[str, str] = field(default_factory=dict)
     group_protocol: str = "consumer"
     """`consumer` is KIP-848 (Kafka 4); `classic` works with every broker."""
+    session_timeout_ms: int = 6000
+    """Of the classic protocol; on KIP-848 the broker has it."""
+    heartbeat_ms: int = 1000
+    linger_ms: float = 0.0
+    transaction_timeout_ms: int = 10_000
 
     def for_consumer(self, group: str) -> Options:
         """A group member whose offsets the engine commits."""
@@ -44,8 +49,8 @@ class KafkaOptions:
             "allow.auto.create.topics": False,
         }
         if self.group_protocol == "classic":
-            options.setdefault("session.timeout.ms", 6000)
-            options.setdefault("heartbeat.interval.ms", 1000)
+            options.setdefault("session.timeout.ms", self.session_timeout_ms)
+            options.setdefault("heartbeat.interval.ms", self.heartbeat_ms)
             options["partition.assignment.strategy"] = "cooperative-sticky"
         return options
 
@@ -68,7 +73,7 @@ class KafkaOptions:
     def for_producer(self) -> Options:
         """An idempotent producer that waits for all replicas."""
         return {
-            "linger.ms": 1,
+            "linger.ms": self.linger_ms,
             **self.common,
             **self.producer,
             "bootstrap.servers": self.bootstrap_servers,
@@ -84,7 +89,6 @@ class KafkaOptions:
         """A transactional producer; a takeover under the same id fences the one before."""
         return {
             **self.for_producer(),
-            "linger.ms": 0,
             "transactional.id": transactional_id,
-            "transaction.timeout.ms": 10_000,
+            "transaction.timeout.ms": self.transaction_timeout_ms,
         }

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
 
+from infra.telemetry import names
 from infra.telemetry.metrics import Metrics
 from infra.telemetry.tracing import TRACING_OFF, Tracing
 from schemas.failures import Invalid, Unavailable
@@ -192,7 +193,7 @@ class SinkStage:
                     delivery.traceparent,
                     began_ns,
                     ended_ns,
-                    {"parley.stage": self.name},
+                    {names.STAGE: self.name},
                     "consumer",
                 )
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TypeVar
 
+from infra.telemetry import names
 from infra.telemetry.tracing import Tracing
 from schemas.commands import Command
 from schemas.events import Event
@@ -23,10 +24,10 @@ def traced(record: R, stage: str, tracing: Tracing, spans: ExitStack) -> R:
         f"{stage} {type(record).__name__}",
         envelope.traceparent,
         {
-            "parley.stage": stage,
-            "parley.tenant_id": envelope.tenant_id,
-            "parley.conversation_id": envelope.conversation_id,
-            "parley.correlation_id": envelope.correlation_id,
+            names.STAGE: stage,
+            names.RECORD: type(record).__name__,
+            names.TENANT: envelope.tenant_id,
+            names.CONVERSATION: envelope.conversation_id,
         },
         "consumer",
     )

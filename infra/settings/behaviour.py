@@ -64,9 +64,7 @@ class ConversationSettings(Section):
     second_message: Literal["queue", "interrupt"] = setting(
         "queue", "what a message does while a turn is open"
     )
-    handled_ids_max: int = setting(256, "command ids remembered by a conversation", ge=1)
     queued_messages_max: int = setting(8, "messages that wait behind an open turn", ge=1)
-    timer_ms: int = setting(250, "deadlines are looked at this often", "ms", ge=1)
 
 
 class AnsweringSettings(Section):
@@ -118,20 +116,17 @@ class StateSettings(Section):
 class StageSettings(Section):
     """How stages read the log."""
 
-    group_protocol: Literal["auto", "classic", "consumer"] = setting(
-        "auto", "consumer is KIP-848; auto takes it where the broker has it"
+    group_protocol: Literal["classic", "consumer"] = setting(
+        "consumer", "consumer is KIP-848, which Kafka has from 4.0 on; classic works everywhere"
     )
     session_timeout_ms: int = setting(6000, "a silent worker is replaced", "ms", ge=100)
     heartbeat_ms: int = setting(1000, "heartbeats of the classic protocol", "ms", ge=10)
-    poll_ms: int = setting(100, "longest wait for a first record", "ms", ge=1)
     batch_max: int = setting(2000, "records of one batch", ge=1)
     linger_ms: float = setting(0.0, "producers wait for more records", "ms", ge=0)
     transaction_timeout_ms: int = setting(10_000, "open transactions end", "ms", ge=1000, le=15_000)
-    revoke_ms: int = setting(5000, "longest wait for the batch in flight", "ms", ge=1)
     progress_ms: int = setting(
         60_000, "a stage with lag that commits nothing for this long exits", "ms", ge=100
     )
-    retry_ms_max: int = setting(5000, "longest pause between tries of a dependency", "ms", ge=1)
 
 
 class TelemetrySettings(Section):

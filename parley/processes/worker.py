@@ -104,7 +104,11 @@ class Stages:
         )
         decoder = Decoder([wiring.wire(topics.COMMANDS)])
         return self._transactional(
-            conversation_stage.NAME, topics.COMMANDS, decoder, transform, 1000
+            conversation_stage.NAME,
+            topics.COMMANDS,
+            decoder,
+            transform,
+            wiring.settings.stages.batch_max,
         )
 
     def _open_states(self, partitions: Sequence[int]) -> dict[int, PartitionState[Conversation]]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from infra.keys.errors import KeyErased
 from infra.keys.sealing import Sealer
+from infra.telemetry import names
 from infra.telemetry.metrics import Metrics
-from infra.telemetry.tracing import TRACING_OFF, Tracing
+from infra.telemetry.tracing import TRACING_OFF, Attributes, Tracing
 from processors.analysis.redaction import redact
 from processors.answering.context import TurnContext
 from schemas.commands import Command, CompleteTurn, FailTurn, RestartTurn
@@ -77,13 +78,12 @@ class Attempt:
         Every way out but cancellation leaves a durable command, so the turn goes on somewhere.
         """
         turn = self._turn
-        attributes: dict[str, str | int | float | bool | None] = {
-            "parley.stage": ORIGIN,
-            "parley.turn_id": turn.turn_id,
-            "parley.attempt": self._attempt,
-            "parley.tenant_id": turn.envelope.tenant_id,
-            "parley.conversation_id": turn.envelope.conversation_id,
-            "parley.correlation_id": turn.envelope.correlation_id,
+        attributes: Attributes = {
+            names.STAGE: ORIGIN,
+            names.TURN: turn.turn_id,
+            names.ATTEMPT: self._attempt,
+            names.TENANT: turn.envelope.tenant_id,
+            names.CONVERSATION: turn.envelope.conversation_id,
         }
         tracing = self._desk.tracing
         with tracing.span("answering turn", self._traceparent, attributes, "consumer") as span:
