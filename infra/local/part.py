@@ -33,11 +33,12 @@ class Restart:
 class Part:
     """One process of the stack.
 
-    `needs` names the parts that must be ready before this one starts. `ready` is called from a
-    thread of its own, again and again until it returns True; False and any exception mean "not
-    yet", and it must not take longer than a few seconds. `prepare` runs before every start, on such
-    a thread too; an exception from it counts as a failed start. `address` is what clients are told
-    in `stack.json`; a part without one is not listed there.
+    `needs` names the parts that must be ready before this one starts for the first time. `ready` is
+    called from a thread of its own, again and again until it returns True; False and any exception
+    mean "not yet", and it must not take longer than a few seconds. `prepare` runs before every
+    start, on such a thread too; an exception from it counts as a failed start. `address` is what
+    clients are told in `stack.json` under the part's name, `also_at` holds further addresses by
+    theirs.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Part:
     log_path: Path
     ready: Callable[[], bool]
     address: str = ""
+    also_at: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None

@@ -69,14 +69,17 @@ class Runner:
         return self.state in (State.STOPPED, State.FAILED)
 
     def tick(self, may_start: bool) -> None:
-        """Goes one step further; `may_start` says whether the parts it needs are ready.
+        """Goes one step further; `may_start` says that the parts it needs are ready.
 
         Raises:
             PartFailed: it did not come up at its first start.
         """
         now = time.monotonic()
         match self.state:
-            case State.WAITING | State.RESTARTING if may_start and now >= self._start_at:
+            case State.WAITING if may_start:
+                self._start(now)
+            case State.RESTARTING if now >= self._start_at:
+                # Whatever it needs: it lived through their absence before, and can wait by itself.
                 self._start(now)
             case State.STARTING if self._preparing is not None:
                 self._after_prepare(now)

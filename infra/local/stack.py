@@ -70,8 +70,7 @@ class Stack:
         ports = Ports(folder.ports_path, self._ports)
         parts: list[Part] = []
         for factory in self._factories:
-            addresses = {part.name: part.address for part in parts if part.address}
-            parts.append(factory(Site(folder, ports, addresses)))
+            parts.append(factory(Site(folder, ports, _addresses(parts))))
         return parts
 
     def detach(
@@ -191,7 +190,15 @@ def _gone(status: StackStatus) -> StackStatus:
 
 
 def _publish(folder: DataFolder, parts: Sequence[Part]) -> None:
-    write_json(folder.addresses_path, {part.name: part.address for part in parts if part.address})
+    write_json(folder.addresses_path, _addresses(parts))
+
+
+def _addresses(parts: Sequence[Part]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in parts:
+        own = {part.name: part.address} if part.address else {}
+        found |= {**own, **part.also_at}
+    return found
 
 
 def _end_leftovers(folder: DataFolder) -> None:

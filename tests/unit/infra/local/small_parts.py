@@ -37,6 +37,7 @@ def part(
         log_path=log_path,
         ready=ready or (lambda: b"up" in log_path.read_bytes()),
         address=f"test://{name}",
+        also_at={f"{name}-metrics": f"test://{name}/metrics"} if name == "cache" else {},
         needs=needs,
         ready_timeout_s=ready_timeout_s,
         stop_timeout_s=stop_timeout_s,

@@ -100,6 +100,17 @@ def test_a_part_that_dies_is_started_again_and_counted(
         assert is_gone(first)
 
 
+def test_a_part_is_started_again_although_one_it_needs_is_down(tmp_path: Path) -> None:
+    log = part("log", tmp_path, restart=Restart(first_delay_s=60))
+    with running([log, part("worker", tmp_path, needs=("log",))]) as (supervised, _):
+        supervised.until_ready()
+        for name in ("log", "worker"):
+            os.kill(supervised.parts[name].pid, signal.SIGKILL)
+        eventually(lambda: supervised.parts["worker"].restarts == 1)
+        eventually(lambda: supervised.parts["worker"].state is State.READY)
+        assert supervised.parts["log"].state is State.RESTARTING
+
+
 def test_restarts_of_a_part_that_keeps_dying_come_at_growing_distances(tmp_path: Path) -> None:
     # Ready at once, dead at once: only the delay between two starts keeps it from spinning.
     dies = "print('up')"

@@ -50,7 +50,11 @@ def test_a_detached_stack_is_up_when_detach_returns_and_gone_after_stop(tmp_path
     with up(data) as (stack, status):
         assert status.state is State.READY
         assert stack.status() == status
-        assert stack.addresses() == {"log": "test://log", "cache": "test://cache"}
+        assert stack.addresses() == {
+            "log": "test://log",
+            "cache": "test://cache",
+            "cache-metrics": "test://cache/metrics",
+        }
         assert json.loads((data / "stack.json").read_text()) == stack.addresses()
         assert all(each.rss_bytes() > 1_000_000 for each in status.parts)
         pids = [each.pid for each in status.parts]
