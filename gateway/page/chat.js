@@ -5,7 +5,7 @@ import { Socket } from "./socket.js";
 import { apply, newId, newTalk, position, say } from "./talk.js";
 import { drawMessages } from "./view.js";
 
-const TENANTS = ["demo", "grocer"];
+const TENANTS = ["demo", "harvest"];
 const $ = (id) => document.getElementById(id);
 const stored = (key) => JSON.parse(localStorage.getItem(key) ?? "null");
 const store = (key, value) => localStorage.setItem(key, JSON.stringify(value));

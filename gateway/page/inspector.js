@@ -35,7 +35,7 @@ export class Inspector {
     const began = this.sentAt.get(mid);
     const ms = began === undefined ? "" : `${Math.round(performance.now() - began)} ms`;
     const row = document.createElement("li");
-    row.className = frame.t === "event" ? "event" : frame.t === "tokens" ? "tokens" : "note";
+    row.className = frame.t === "event" ? "event" : frame.t === "tokens" ? "tokens" : "other";
     row.append(cell("seq", frame.seq ?? ""), cell("what", what(frame)), cell("ms", ms));
     row.title = JSON.stringify(frame, null, 1).slice(0, 2000);
     this.list.append(row);

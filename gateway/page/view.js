@@ -6,6 +6,13 @@ const OVER = {
   refused: "Not answered.",
 };
 
+// Drawn here, since not every machine has a font with such signs.
+const SHAPES = {
+  up: "M7 10v10H4V10zm0 0 4-7c1.6 0 2.4 1 2.2 2.5L12.8 9H19c1.2 0 1.9 1 1.6 2.2l-1.7 7c-.2 1-1 1.8-2.1 1.8H7",
+  down: "M17 14V4h3v10zm0 0-4 7c-1.6 0-2.4-1-2.2-2.5l.4-3.5H5c-1.2 0-1.9-1-1.6-2.2l1.7-7C5.3 4.8 6.1 4 7.2 4H17",
+  lock: "M6 11h12v9H6zm2.5 0V8a3.5 3.5 0 0 1 7 0v3",
+};
+
 /** Brings the list in line with the talk; `act.rate(message, score)` sends feedback. */
 export function drawMessages(list, talk, act) {
   const stays = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
@@ -57,7 +64,8 @@ function aboutQuestion(message) {
   if (message.refused) return [element("span", "", `Not accepted: ${message.refused}`)];
   if (message.waiting) return [element("span", "", "sending…")];
   const kinds = [...new Set(message.kinds ?? [])];
-  return kinds.length ? [element("span", "", `🔒 hidden from models and logs: ${kinds.join(", ").toLowerCase()}`)] : [];
+  if (!kinds.length) return [];
+  return [icon("lock"), element("span", "", `kept from models and analysts: ${kinds.join(", ").toLowerCase()}`)];
 }
 
 function aboutAnswer(message, act) {
@@ -69,8 +77,9 @@ function aboutAnswer(message, act) {
     return chip;
   });
   if (message.degraded?.length) parts.push(element("span", "", `simplified: ${message.degraded.join(", ")}`));
-  for (const [score, sign, name] of [[1, "👍", "Good answer"], [-1, "👎", "Bad answer"]]) {
-    const button = element("button", "", sign);
+  for (const [score, sign, name] of [[1, "up", "Good answer"], [-1, "down", "Bad answer"]]) {
+    const button = element("button", "rate");
+    button.append(icon(sign));
     button.type = "button";
     button.title = name;
     button.setAttribute("aria-label", name);
@@ -86,4 +95,16 @@ function element(name, className, text = "") {
   if (className) made.className = className;
   made.textContent = text;
   return made;
+}
+
+function icon(name) {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(space, "path");
+  path.setAttribute("d", SHAPES[name]);
+  svg.append(path);
+  return svg;
 }
