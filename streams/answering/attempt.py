@@ -19,7 +19,7 @@ from processors.answering.context import TurnContext
 from schemas.commands import Command, CompleteTurn, FailTurn, RestartTurn
 from schemas.envelope import CommandEnvelope, Sealed
 from schemas.events import TurnStarted
-from schemas.failures import Unavailable
+from schemas.failures import Invalid, Unavailable
 from schemas.headers import command_headers, rfc3339
 from schemas.identifiers import internal_command_id
 from schemas.parts import Citation
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 ORIGIN = "answering"
 SOURCE = b"/parley/answering"
+MERGE_S = 0.02
+"""Text is collected for so long: each piece is a record, and the screen is not faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Attempt:
         self._attempt = message.attempt
         self._fallback = fallback
         self._at = 0
+        self._unsent = ""
+        self._flush: asyncio.TimerHandle | None = None
         self._began = time.monotonic()
         self._first_token_us = 0
         place = self._turn.envelope
@@ -88,7 +92,11 @@ class Attempt:
         tracing = self._desk.tracing
         with tracing.span("answering turn", self._traceparent, attributes, "consumer") as span:
             self._traceparent = span.traceparent
-            return await self._run()
+            try:
+                return await self._run()
+            finally:
+                if self._flush is not None:
+                    self._flush.cancel()
 
     async def _run(self) -> bool:
         backoff = Backoff()
@@ -96,6 +104,7 @@ class Attempt:
             try:
                 question, degraded, turns = await self._question()
                 answer = await self._desk.answerer.answer(question, self._say)
+                self._send_rest()
                 await self._report(self._completed(answer, degraded, turns))
                 self._observe(answer, degraded)
                 return True
@@ -106,13 +115,15 @@ class Attempt:
             except KeyErased:
                 await self._report(self._failed("erased", "the person was erased"))
                 return True
+            except Invalid as error:
+                log.error("a turn is given up: %s", error)
+                await self._report(self._failed(error.code, "no answer could be made"))
+                return True
             except Unavailable as error:
                 # Until the turn's deadline, which the conversation keeps.
                 wait_s = backoff.next_s()
                 log.warning("a turn waits %.1f s: %s", wait_s, error)
                 await asyncio.sleep(wait_s)
-            except asyncio.CancelledError:
-                raise
             except Exception as error:
                 # A defect in one turn must not stop the others; its words may quote the text.
                 place = traceback.extract_tb(error.__traceback__)[-1]
@@ -140,7 +151,7 @@ class Attempt:
             turn_id=turn.turn_id,
             attempt=self._attempt,
             context=TurnContext(text, earlier),
-            model=turn.model,
+            prompt_version=turn.prompt_version,
             fallback=self._fallback,
         )
         return question, tuple(degraded), len(earlier)
@@ -151,11 +162,25 @@ class Attempt:
         return sealer.open(sealed, tenant_id=place.tenant_id, conversation_id=place.conversation_id)
 
     async def _say(self, text: str) -> None:
-        """Sends a stretch of the answer on its way; its place makes repetition harmless."""
-        if not text:
-            return
+        """Takes the next stretch of the answer: the first goes out at once, the next are merged."""
         if self._at == 0:
             self._first_token_us = self._elapsed_us()
+            self._send(text)
+            return
+        self._unsent += text
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(MERGE_S, self._send_rest)
+
+    def _send_rest(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        text, self._unsent = self._unsent, ""
+        if text:
+            self._send(text)
+
+    def _send(self, text: str) -> None:
+        """Sends a piece on its way; that it names its stretch makes repetition harmless."""
         turn, start = self._turn, self._at
         self._at = start + len(text)
         piece = AnswerPiece(

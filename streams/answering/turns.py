@@ -18,7 +18,7 @@ class Question:
     turn_id: str
     attempt: int
     context: TurnContext
-    model: str
+    prompt_version: str
     fallback: bool
     """An earlier attempt lost its provider in mid-answer: take the one that is always there."""
 
@@ -60,7 +60,7 @@ class Answerer(Protocol):
     async def answer(self, question: Question, say: Say) -> Answer:
         """Answers, saying each stretch as it comes. The stretches joined are `Answer.text`.
 
-        Raises `Interrupted`, and `Unavailable` where nothing was said yet and a later try can
-        succeed.
+        Raises `Interrupted`; and where nothing was said yet, `Unavailable` if a later try can
+        succeed and `Invalid` if none can.
         """
         ...
