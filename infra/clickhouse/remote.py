@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -16,6 +17,11 @@ from infra.clickhouse.errors import ClickHouseUnavailable, error_from
 from infra.clickhouse.port import Row, Value, rows_of
 
 T = TypeVar("T")
+
+CHUNK_BYTES = 256 * 1024
+_GATEWAY = re.compile(r"HTTP status (?:429|5\d\d)")
+"""A proxy in front of the server speaks, not ClickHouse."""
+_ERRNO = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
 
 
 class RemoteClickHouse:
@@ -36,7 +42,7 @@ class RemoteClickHouse:
 
         `options` go to `clickhouse_connect.get_client` as they are, TLS among them.
         """
-        self._url = url
+        self._address = urlsplit(url).netloc.rpartition("@")[2]
         self._database = database
         who = {"access_token": token} if token else {"username": user, "password": password}
         self._arguments = {
@@ -55,9 +61,7 @@ class RemoteClickHouse:
         self._client: Any = None
 
     def __repr__(self) -> str:
-        return (
-            f"RemoteClickHouse({urlsplit(self._url).netloc.rpartition('@')[2]}, {self._database})"
-        )
+        return f"RemoteClickHouse({self._address}, {self._database})"
 
     def command(self, sql: str, settings: Mapping[str, Value] | None = None) -> None:
         self._ask(lambda client: client.command(sql, settings=dict(settings or {})))
@@ -85,6 +89,15 @@ class RemoteClickHouse:
     ) -> list[Row]:
         return rows_of(self.query_arrow(sql, parameters, settings))
 
+    def stream(self, sql: str, format: str | None) -> Iterator[bytes]:
+        """The result in a format of ClickHouse, in pieces; None if the statement names its own."""
+        answer = self._ask(lambda client: client.raw_stream(sql, fmt=format))
+        try:
+            while piece := self._ask(lambda _: answer.read(CHUNK_BYTES)):
+                yield piece
+        finally:
+            answer.close()
+
     def insert_arrow(
         self, table: str, rows: pa.Table, settings: Mapping[str, Value] | None = None
     ) -> None:
@@ -103,15 +116,20 @@ class RemoteClickHouse:
     def _ask(self, call: Callable[[Any], T]) -> T:
         try:
             return call(self._connected())
-        except OperationalError as error:
-            found = error_from(str(error))
-            if found.code:
-                raise found from None
-            raise ClickHouseUnavailable(f"{self!r} does not answer: {error}") from None
         except Error as error:
-            raise error_from(str(error)) from None
+            found = error_from(str(error))
+            if found.code or not (
+                isinstance(error, OperationalError) or _GATEWAY.search(str(error))
+            ):
+                raise found from None
+            raise self._silent(error) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ClickHouseUnavailable(f"{self!r} does not answer: {error}") from None
+            raise self._silent(error) from None
+
+    def _silent(self, error: Exception) -> ClickHouseUnavailable:
+        reason = _ERRNO.search(str(error))
+        why = reason.group(1) if reason else str(error)
+        return ClickHouseUnavailable(f"ClickHouse at {self._address} does not answer: {why}")
 
     def _connected(self) -> Any:
         with self._lock:

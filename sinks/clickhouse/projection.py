@@ -103,6 +103,9 @@ class ClickHouseSink:
             pending = pending_range(position.note, self._generation) if position else None
             if pending is not None:
                 self._pending[source] = self._declared[source] = pending
+                # Settings may have changed since, but the range must fit into one batch.
+                span = pending.last - pending.first + 1
+                self.batch_records_max = max(self.batch_records_max, span)
                 log.info("%s/%d: range %s is in doubt", *source, pending.note)
         return {}
 
@@ -127,7 +130,7 @@ class ClickHouseSink:
             pending = self._pending[source] = step.range
             step = Write(pending, len(offsets[: self.batch_records_max]))
         if isinstance(step, Wait):
-            return Position(pending.first, pending.note) if pending else Position(batch[0].offset)
+            return Position(batch[0].offset, pending.note if pending else "")
         await self._declare(source, step.range, commit)
         await self._write(source, step.range, batch[: step.count], commit)
         self._forget(source)

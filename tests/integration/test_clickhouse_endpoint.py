@@ -17,7 +17,6 @@ from urllib.parse import urlencode
 import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
-
 from clickhouse_process import (
     OWNER_TOKEN,
     TENANT_TOKEN,

@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from clickhouse_process import OWNER_TOKEN, Spawned, clickhouse_process
 
 from infra.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from infra.clickhouse.port import ClickHouse
 from infra.clickhouse.remote import RemoteClickHouse
-from clickhouse_process import OWNER_TOKEN, Spawned, clickhouse_process
 
 TOKEN = {"async_insert": 0, "insert_deduplication_token": "p:1:t:0:5-7"}
 

@@ -141,9 +141,11 @@ async def test_a_record_that_fits_no_row_is_set_aside_and_the_rest_is_written(
 
 async def test_events_of_one_offset_read_again_replace_themselves(clickhouse: Spawned) -> None:
     records = log("c1")
+    clickhouse.command("SYSTEM STOP MERGES events")
     await write(clickhouse, records)
     await write(clickhouse, records[3:])  # another range, hence another token
     assert surplus_rows(clickhouse) == 11
+    clickhouse.command("SYSTEM START MERGES events")
     found = digests_of_table(clickhouse)[("demo", "c1")]
     assert found.events == 14
     assert clickhouse.query_rows("SELECT messages, turns FROM v1_conversations") == [(1, 3)]
