@@ -5,18 +5,20 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from infra.kafka_admin import KafkaAdminError, check_topics
 from infra.keys import Sealer, open_sealer
 from infra.schema_registry import SchemaRegistry
 from infra.settings.loading import Settings
 from infra.telemetry.health import Health
 from infra.telemetry.metrics import Metrics
 from infra.telemetry.tracing import Tracing, open_tracing
+from parley.applying import open_registry
 from processors.conversation.policy import Policy
 from schemas.failures import Unavailable
-from schemas.topics import EVENTS, Topic
+from schemas.topics import EVENTS, TOPICS, Topic
 from schemas.wire import TopicWire
 from streams.kafka_options import KafkaOptions
 
@@ -33,9 +35,7 @@ class Wiring:
     @cached_property
     def registry(self) -> SchemaRegistry:
         """The schema registry, with what it said before kept on disk."""
-        registry = self.settings.registry
-        cache = None if registry.cache_dir is None else registry.cache_dir / "schemas.json"
-        return SchemaRegistry(registry.url, cache_file=cache, options=registry.options)
+        return open_registry(self.settings)
 
     def wire(self, topic: Topic) -> TopicWire:
         """A topic's wire format; its schema ids are known afterwards. Raises `Unavailable`."""
@@ -91,6 +91,17 @@ class Wiring:
             model=answering.model if answering.provider == "openai" else "grounded",
         )
 
+    def check_log(self) -> None:
+        """Raises `Unavailable`, with a sentence, where Kafka is away or a topic is not as it must
+        be: a key on another partition would be decided against another state."""
+        kafka = self.settings.kafka
+        try:
+            differences = check_topics(kafka.bootstrap_servers, kafka.admin(), TOPICS)
+        except KafkaAdminError as error:
+            raise Unavailable(str(error)) from error
+        if differences:
+            raise Unavailable("; ".join(differences))
+
     def events_topic_id(self) -> str:
         """The id of the events topic, which names this incarnation of the log."""
         return topic_id(AdminClient(self.settings.kafka.admin()), EVENTS.name)
@@ -110,8 +121,6 @@ class Wiring:
 
 def topic_id(admin: AdminClient, name: str) -> str:
     """The id of a topic. Raises `Unavailable` while the broker is away or has no such topic."""
-    from confluent_kafka import TopicCollection
-
     try:
         described = admin.describe_topics(TopicCollection([name]), request_timeout=8.0)
         return str(described[name].result(10.0).topic_id)

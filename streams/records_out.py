@@ -37,7 +37,7 @@ class RecordsOut:
         """
         delivered: asyncio.Future[None] = self._loop.create_future()
         self._pending.add(delivered)
-        delivered.add_done_callback(self._pending.discard)
+        delivered.add_done_callback(self._settled)
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:
             self._loop.call_soon_threadsafe(_settle, delivered, error)
@@ -55,6 +55,12 @@ class RecordsOut:
         await asyncio.to_thread(self._producer.flush, CLOSE_S)
         self._stopping.set()
         await asyncio.to_thread(self._poller.join)
+
+    def _settled(self, delivered: asyncio.Future[None]) -> None:
+        self._pending.discard(delivered)
+        # Whoever needs to know awaits it; asked for here, so that nobody else is told.
+        if not delivered.cancelled() and delivered.exception() is not None:
+            log.warning("%s", delivered.exception())
 
     def _produce(self, record: Outgoing, on_delivery: Any) -> None:
         while True:

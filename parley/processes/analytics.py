@@ -45,6 +45,7 @@ def main(settings: Settings, *, embedded: bool) -> int:
     async def body(wiring: Wiring, stop: asyncio.Event) -> int:
         async with telemetry(wiring):
             wiring.health.set("clickhouse", False, "starting")
+            await asyncio.to_thread(wiring.check_log)
             async with _clickhouse(wiring, embedded) as clickhouse:
                 return await _project(wiring, clickhouse, stop, embedded)
 

@@ -62,6 +62,7 @@ class Stages:
         wiring = self._wiring
         async with telemetry(wiring):
             wiring.health.set("stages", False, "starting")
+            await asyncio.to_thread(wiring.check_log)
             readings = [await self._reading(name) for name in self._names]
             worker = Worker(f"parley-{'-'.join(self._names)}", readings, wiring.kafka)
             for stage in self._sink_stages:
