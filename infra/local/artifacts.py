@@ -82,8 +82,11 @@ def ensure(wanted: Distribution, cache: Path, prepare: Prepare, progress: Progre
         return folder
     label = f"{wanted.name} {wanted.version}"
     _make_cache(cache)
+    # No end is known yet: another process may be at it, and is waited for.
+    progress.advanced(label, 0, None)
     with _one_fetcher(cache, wanted.name):
         if folder.is_dir():
+            progress.finished(label)
             return folder
         with tempfile.TemporaryDirectory(dir=cache, prefix=f".{folder.name}-") as scratch:
             # Needed once in a machine's life, and slow to import.
