@@ -55,12 +55,15 @@ def _keeping(retention_ms: int, record_bytes_max: int = RECORD_BYTES_MAX) -> Map
     )
 
 
-_COMPACTED = MappingProxyType({"cleanup.policy": "compact"})
+_COMPACTED = MappingProxyType(
+    # Kafka compacts and expires closed segments only, so they are closed in good time.
+    {"cleanup.policy": "compact", "segment.ms": str(HOUR_MS)}
+)
 
 COMMANDS = Topic("parley.commands.v1", get_args(Command), PARTITIONS, _keeping(7 * DAY_MS))
 EVENTS = Topic("parley.events.v1", get_args(Event), PARTITIONS, _keeping(-1, EVENT_BYTES_MAX))
 CONVERSATIONS = Topic("parley.conversations.v1", (ConversationSnapshot,), PARTITIONS, _COMPACTED)
-TOKENS = Topic("parley.tokens.v1", (AnswerPiece,), PARTITIONS, _keeping(HOUR_MS))
+TOKENS = Topic("parley.tokens.v1", (AnswerPiece,), PARTITIONS, _keeping(HOUR_MS, HOUR_MS // 6))
 CONFIG = Topic("parley.config.v1", (), 1, _COMPACTED)
 KNOWLEDGE = Topic("parley.knowledge.v1", (KnowledgeDocument,), 1, _COMPACTED)
 DEAD_LETTERS = Topic(
