@@ -5,7 +5,7 @@ What a frame means, and whether its sender may send it, is decided elsewhere.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -32,6 +32,15 @@ FrameId = (
 Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
 Text = Annotated[str, Field(strict=True, min_length=1)]
 """Some text; how much is a limit of the gateway and not of the shape."""
+
+
+def _score(value: int) -> int:
+    if value not in (-1, 1):
+        raise PydanticCustomError("score", "must be -1 or 1")
+    return value
+
+
+Score = Annotated[int, Field(strict=True), AfterValidator(_score)]
 ShortText = Annotated[str, Field(strict=True, min_length=1, max_length=128)]
 
 
@@ -105,7 +114,7 @@ class Feedback(_Part):
     c: ClientId
     mid: ClientId
     turn: ShortText
-    score: Literal[-1, 1]
+    score: Score
     comment: Text | None = None
 
 
