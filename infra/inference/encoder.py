@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding as Tokens
 from tokenizers import Tokenizer
 
+from infra.inference import grams
 from infra.inference.artifacts import ModelCache, ModelFiles, Progress, silent
 from infra.inference.minilm import HIDDEN, TOKENS_MAX, describe
 from infra.inference.safetensors import Checkpoint
@@ -54,11 +55,15 @@ class DeviceUnavailable(RuntimeError):
 class Encoding:
     """What one pass over n texts gives, in the order of the texts.
 
-    `embeddings`: float32 [n, 384], each of length 1. `token_counts`: int32 [n], with the two
-    special tokens. `truncated`: bool [n], true where a text went on beyond 256 tokens.
+    `embeddings`: float32 [n, 384], each of length 1: for search and comparison. `middle` (float32
+    [n, 384]) and `grams` (int64 [n, k], padded with 0) are what heads need besides.
+    `token_counts`: int32 [n], with the two special tokens. `truncated`: bool [n], true where a
+    text went on beyond 256 tokens.
     """
 
     embeddings: NDArray[np.float32]
+    middle: NDArray[np.float32]
+    grams: NDArray[np.int64]
     token_counts: NDArray[np.int32]
     truncated: NDArray[np.bool_]
 
@@ -161,23 +166,31 @@ class Encoder:
         tokens = [self._tokenizer.encode(text.strip()[:CHARACTERS_MAX]) for text in texts]
         counts = [len(item.ids) for item in tokens]
         embeddings = np.empty((len(texts), HIDDEN), np.float32)
+        middle = np.empty_like(embeddings)
         for batch in _batches(counts, self.batch_tokens_max):
-            embeddings[batch] = self._run([tokens[index] for index in batch], counts[batch[-1]])
+            rows = [tokens[index] for index in batch]
+            embeddings[batch], middle[batch] = self._run(rows, counts[batch[-1]])
         truncated = [
             bool(item.overflowing) or len(text) > CHARACTERS_MAX
             for item, text in zip(tokens, texts, strict=True)
         ]
-        return Encoding(embeddings, np.array(counts, np.int32), np.array(truncated, np.bool_))
+        return Encoding(
+            embeddings=embeddings,
+            middle=middle,
+            grams=grams.padded([grams.buckets(item.ids) for item in tokens]),
+            token_counts=np.array(counts, np.int32),
+            truncated=np.array(truncated, np.bool_),
+        )
 
-    def _run(self, tokens: Sequence[Tokens], width: int) -> NDArray[np.float32]:
+    def _run(self, tokens: Sequence[Tokens], width: int) -> list[NDArray[np.float32]]:
         input_ids = np.zeros((len(tokens), width), np.int32)
         attention_mask = np.zeros((len(tokens), width), np.int32)
         for row, item in enumerate(tokens):
             input_ids[row, : len(item.ids)] = item.ids
             attention_mask[row, : len(item.ids)] = 1
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        embeddings: NDArray[np.float32] = self._session.run(["embedding"], inputs)[0]
-        return embeddings
+        outputs: list[NDArray[np.float32]] = self._session.run(["embedding", "middle"], inputs)
+        return outputs
 
 
 def load_encoder(

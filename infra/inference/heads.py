@@ -1,0 +1,160 @@
+"""The small linear heads: intent, out-of-scope, sentiment and toxicity of encoded texts.
+
+Heads are ONNX files beside this module, listed in `heads.json` with their digests; nothing else
+is needed at run time. How they are trained is left to `parley.training`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from infra.inference.artifacts import ArtifactMissing, ArtifactTampered
+from infra.inference.encoder import Encoding, session_options
+
+FOLDER = Path(__file__).parent / "heads"
+MANIFEST = "heads.json"
+NAMES = ("banking77", "clinc150", "sentiment", "toxicity")
+
+
+class Sentiment(StrEnum):
+    """How a customer sounds. `NEUTRAL` where the head is not sure enough."""
+
+    POSITIVE = "positive"
+    NEUTRAL = "neutral"
+    NEGATIVE = "negative"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The best label of a head; `confidence` is its calibrated probability, 0 to 1."""
+
+    name: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the heads say of one text.
+
+    Both label sets are recorded: `banking77` is the finer one for a bank, `clinc150` the general
+    one. `out_of_scope` (probability) is about CLINC150's scope and `in_scope` is the verdict by
+    the trained threshold. `sentiment_score` goes from -1 (negative) to 1; `toxicity` is a
+    probability and `toxic` its verdict.
+    """
+
+    banking77: Label
+    clinc150: Label
+    out_of_scope: float
+    in_scope: bool
+    sentiment: Sentiment
+    sentiment_score: float
+    toxicity: float
+    toxic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """One head's session, labels, thresholds and digest (SHA-256 of its file, hex)."""
+
+    session: Any
+    labels: tuple[str, ...]
+    thresholds: Mapping[str, float]
+    digest: str
+
+    def run(self, encoding: Encoding) -> list[NDArray[np.float32]]:
+        inputs = {
+            "embedding": encoding.embeddings,
+            "middle": encoding.middle,
+            "grams": encoding.grams,
+        }
+        outputs: list[NDArray[np.float32]] = self.session.run(None, inputs)
+        return outputs
+
+
+def _load(folder: Path, name: str, entry: Mapping[str, Any]) -> _Head:
+    path = folder / entry["file"]
+    if not path.is_file():
+        raise ArtifactMissing(f"the head {path} is missing: reinstall, or train it: make models")
+    model = path.read_bytes()
+    digest = hashlib.sha256(model).hexdigest()
+    if digest != entry["sha256"]:
+        raise ArtifactTampered(
+            f"refusing to load the head {path}: its SHA-256 is {digest}, expected "
+            f"{entry['sha256']} by {MANIFEST}. Restore both files, or train them: make models"
+        )
+    session = ort.InferenceSession(model, session_options(), providers=["CPUExecutionProvider"])
+    return _Head(session, tuple(entry["labels"]), entry["thresholds"], digest)
+
+
+class Heads:
+    """All heads. Build with `load_heads`; safe to share between threads.
+
+    `digests` names the SHA-256 of each head, for the record of what inferred what.
+    """
+
+    def __init__(self, heads: Mapping[str, _Head]) -> None:
+        self._heads = heads
+        self.digests: Mapping[str, str] = MappingProxyType(
+            {name: head.digest for name, head in heads.items()}
+        )
+
+    def __repr__(self) -> str:
+        listed = ", ".join(f"{name}={digest[:12]}" for name, digest in self.digests.items())
+        return f"Heads({listed})"
+
+    def score(self, encoding: Encoding) -> list[Scores]:
+        """One `Scores` for each text, in order; an empty encoding gives an empty list."""
+        if not len(encoding):
+            return []
+        banking, clinc, sentiment, toxicity = (self._heads[name] for name in NAMES)
+        banking_labels = _best(banking.labels, banking.run(encoding)[0])
+        clinc_probabilities, out_of_scope = clinc.run(encoding)
+        clinc_labels = _best(clinc.labels, clinc_probabilities)
+        positive = sentiment.run(encoding)[0][:, 0]
+        toxic = toxicity.run(encoding)[0][:, 0]
+        return [
+            Scores(
+                banking77=banking_labels[row],
+                clinc150=clinc_labels[row],
+                out_of_scope=float(out_of_scope[row]),
+                in_scope=bool(out_of_scope[row] < clinc.thresholds["out_of_scope"]),
+                sentiment=_sentiment(positive[row], sentiment.thresholds["neutral_band"]),
+                sentiment_score=float(2 * positive[row] - 1),
+                toxicity=float(toxic[row]),
+                toxic=bool(toxic[row] >= toxicity.thresholds["toxic"]),
+            )
+            for row in range(len(encoding))
+        ]
+
+
+def _best(labels: tuple[str, ...], probabilities: NDArray[np.float32]) -> list[Label]:
+    best = probabilities.argmax(axis=1)
+    return [Label(labels[i], float(row[i])) for i, row in zip(best, probabilities, strict=True)]
+
+
+def _sentiment(positive: float, neutral_band: float) -> Sentiment:
+    score = 2 * positive - 1
+    if abs(score) < neutral_band:
+        return Sentiment.NEUTRAL
+    return Sentiment.POSITIVE if score > 0 else Sentiment.NEGATIVE
+
+
+def load_heads(folder: Path = FOLDER) -> Heads:
+    """The heads that ship with Parley, or those of another folder.
+
+    Raises `ArtifactMissing` and `ArtifactTampered`, as the model cache does.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ArtifactMissing(f"{path} is missing: reinstall, or train the heads: make models")
+    entries = json.loads(path.read_text(encoding="utf-8"))["heads"]
+    return Heads({name: _load(folder, name, entries[name]) for name in NAMES})
