@@ -47,7 +47,7 @@ from schemas.events import (
     TurnStarted,
 )
 from schemas.failures import Invalid
-from schemas.identifiers import is_client_id, is_tenant_id, turn_id
+from schemas.identifiers import is_client_id, is_command_id, is_tenant_id, turn_id
 from schemas.records import OpenTurn
 
 Events = Iterator[Event]
@@ -64,7 +64,7 @@ def decide(state: Conversation, command: Command, now_us: int, policy: Policy) -
     stamp = Stamp(state, command.envelope, now_us)
     events, state = _append((), state, _effects(state, command, stamp, policy))
     # A repeated command must not start anything: its events would bear the first one's ids.
-    if events or isinstance(command, ExpireAnalysis):
+    if events or _is_overdue(state, command, stamp):
         return _append(events, state, _next_turn(state, stamp, policy))
     return events, state
 
@@ -101,11 +101,11 @@ def _client_effects(
 ) -> Events:
     """Effects of a command that a person sent, once it is new, well formed and allowed."""
     envelope = command.envelope
-    if envelope.body_hmac is None or len(envelope.body_hmac) != ID_BYTES:
-        raise Invalid("body_hmac", f"{type(command).__name__} has no HMAC of 16 bytes")
-    entry = handled_entry(envelope.command_id, envelope.body_hmac)
+    entry = _checked_entry(command)
     if has_handled(state, entry):
         return iter(())
+    if not is_client_id(command.mid):
+        return _reject(command, stamp, "bad_mid", "mid takes 1 to 64 of A-Z a-z 0-9 _ -")
     if has_handled_otherwise(state, entry):
         return _reject(command, stamp, "conflict", "this id was used with another body before")
     if state.status != NEW and envelope.actor != state.owner:
@@ -123,20 +123,27 @@ def _client_effects(
             assert_never(command)
 
 
-def _submit(state: Conversation, command: SubmitMessage, stamp: Stamp, policy: Policy) -> Events:
-    envelope = command.envelope
+def _checked_entry(command: ClientCommand) -> bytes:
+    """What `handled` will keep of the command. Raises `Invalid` for ids that no gateway gives."""
+    envelope, kind = command.envelope, type(command).__name__
     if not (is_tenant_id(envelope.tenant_id) and is_client_id(envelope.conversation_id)):
-        raise Invalid("identifier", "tenant or conversation id is malformed")
-    if not is_client_id(command.mid):
-        yield from _reject(command, stamp, "bad_mid", "mid takes 1 to 64 of A-Z a-z 0-9 _ -")
-    elif state.status == CLOSED:
+        raise Invalid("identifier", f"{kind} has a malformed tenant or conversation id")
+    if not is_command_id(envelope.command_id):
+        raise Invalid("identifier", f"{kind} has a command id that is no UUID")
+    if envelope.body_hmac is None or len(envelope.body_hmac) != ID_BYTES:
+        raise Invalid("body_hmac", f"{kind} has no HMAC of 16 bytes")
+    return handled_entry(envelope.command_id, envelope.body_hmac)
+
+
+def _submit(state: Conversation, command: SubmitMessage, stamp: Stamp, policy: Policy) -> Events:
+    if state.status == CLOSED:
         yield from _reject(command, stamp, "closed", "this conversation is closed")
     elif len(state.waiting) >= policy.waiting_max:
         message = "too many messages wait for an answer; send again when one has come"
         yield from _reject(command, stamp, "too_many_waiting", message)
     else:
         if state.status == NEW:
-            yield ConversationStarted(stamp.envelope(), owner=envelope.actor)
+            yield ConversationStarted(stamp.envelope(), owner=command.envelope.actor)
         deadline_at = stamp.now_us + policy.analysis_deadline_us
         yield MessageReceived(stamp.envelope(), command.mid, command.text, deadline_at)
         if policy.interrupt and state.turn is not None:
@@ -244,6 +251,16 @@ def _expire(state: Conversation, command: ExpireTurn, stamp: Stamp) -> Events:
         yield _failed(turn, stamp, "deadline", "no answer came in time")
 
 
+def _is_overdue(state: Conversation, command: Command, stamp: Stamp) -> bool:
+    """Whether the command says that time is up for the message that is next."""
+    if not isinstance(command, ExpireAnalysis) or not state.waiting:
+        return False
+    message = state.waiting[0]
+    return (
+        message.message_seq == command.message_seq and message.analysis_deadline_at <= stamp.now_us
+    )
+
+
 def _next_turn(state: Conversation, stamp: Stamp, policy: Policy) -> Events:
     """Starts the turn of the message that waits longest, if it can begin now."""
     if state.turn is not None or not state.waiting or state.status == CLOSED:
@@ -259,7 +276,7 @@ def _next_turn(state: Conversation, stamp: Stamp, policy: Policy) -> Events:
         analysis_seq=message.analysis_seq,
         mid=message.mid,
         subject=message.subject,
-        context=seen[-policy.context_events :],
+        context=seen[max(0, len(seen) - policy.context_events) :],
         deadline_at=stamp.now_us + policy.turn_deadline_us,
         owner_epoch=state.owner_epoch,
         config_version=policy.config_version,
@@ -299,11 +316,13 @@ def _cancelled(turn: OpenTurn, stamp: Stamp, reason: str) -> TurnCancelled:
 
 def _reject(command: ClientCommand, stamp: Stamp, code: str, message: str) -> Events:
     turn = None if isinstance(command, SubmitMessage | CloseConversation) else command.turn_id
+    # The log is for ever and takes no text in the clear, so what is malformed is not repeated.
+    mid = command.mid if is_client_id(command.mid) else None
     yield CommandRejected(
         stamp.envelope(),
         command=type(command).__name__,
         code=code,
         message=message,
-        mid=command.mid,
-        turn_id=turn,
+        mid=mid,
+        turn_id=turn if turn is not None and is_client_id(turn) else None,
     )
