@@ -1,6 +1,6 @@
 """Decides whether a tenant's knowledge holds an answer: a logistic model over search evidence.
 
-The evidence consists of cosines and shares, so that one calibration serves tenants of any size
+The evidence consists of cosines, so that one calibration serves tenants of any size
 and trade. `parley.training.retrieval_evaluation` fits it; its numbers are in `grounding.json`.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from processors.answering.retrieval import Evidence
 
-FEATURES = ("best_question", "article_questions", "article_passage", "coverage")
+FEATURES = ("best_question", "article_questions", "best_passage")
 
 SHIPPED = Path(__file__).with_name("grounding.json")
 """The calibration that belongs to this code. Reading it is left to the caller: the thinking

@@ -47,17 +47,15 @@ class RankedArticle:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """How well the best article fits, in numbers that do not depend on the tenant's size.
+    """How well anything fits, as cosines, which do not depend on the tenant's size or trade.
 
-    Cosines: `best_question` of the nearest example question, `article_questions` and
-    `article_passage` of the best article. `coverage` is the share of the question's term weight
-    that the best article has.
+    `best_question` and `best_passage` are the nearest of all, `article_questions` belongs to the
+    best article.
     """
 
     best_question: float = 0.0
     article_questions: float = 0.0
-    article_passage: float = 0.0
-    coverage: float = 0.0
+    best_passage: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +80,17 @@ class _Prepared:
     questions: Counted = field(repr=False)
     passage_vectors: Vectors = field(repr=False)
     question_vectors: Vectors = field(repr=False)
-    vocabulary: frozenset[str] = field(repr=False)
 
 
 def _prepare(document: KnowledgeDocument) -> _Prepared:
     passages = tuple(count(f"{document.title}. {item.text}") for item in document.passages)
     questions = count(". ".join([document.title, *(item.text for item in document.questions)]))
-    vocabulary = frozenset(questions.counts).union(*(item.counts for item in passages))
     return _Prepared(
         document,
         passages,
         questions,
         from_bytes([item.embedding for item in document.passages]),
         from_bytes([item.embedding for item in document.questions]),
-        vocabulary,
     )
 
 
@@ -220,25 +215,16 @@ class KnowledgeIndex:
         lexical = self._passage_groups.best(passage_shares)
         scores = fused_score(dense_score(by_questions, by_passages), question_shares, lexical)
         order = np.argsort(-scores, kind="stable")[:k]
-        best = int(order[0])
         evidence = Evidence(
             float(max(questions.max(initial=-1.0), by_questions.max())),
-            float(by_questions[best]),
-            float(by_passages[best]),
-            self._coverage(found, best),
+            float(by_questions[order[0]]),
+            float(passages.max()),
         )
         articles = tuple(
             self._article(int(number), float(scores[number]), passages, passage_shares)
             for number in order
         )
         return Ranking(articles, evidence)
-
-    def _coverage(self, found: Sequence[str], number: int) -> float:
-        weights = {term: self._question_terms.idf(term) for term in found}
-        covered = sum(
-            weight for term, weight in weights.items() if term in self._prepared[number].vocabulary
-        )
-        return covered / sum(weights.values()) if weights else 0.0
 
     def _article(
         self, number: int, score: float, cosine: Vectors, shares: Vectors
