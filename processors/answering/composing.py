@@ -7,8 +7,9 @@ ends with the number of its source.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from processors.answering.chunking import HEADING, paragraphs, size
 from processors.answering.citing import CitedPassage
@@ -45,17 +46,16 @@ class Wanted:
         """
         return cls(_shares(query, idf), _shares(asked or query, idf), expected(asked or query))
 
-    def still_open(self, text: str) -> Wanted:
-        """What a text leaves open of the part that asks."""
-        said = set(terms(text))
-        left = {term: weight for term, weight in self.asked.items() if term not in said}
+    def still_open(self, said: Sequence[_Sentence]) -> Wanted:
+        """What sentences leave open of the part that asks."""
+        found = frozenset[str]().union(*(sentence.terms for sentence in said))
+        left = {term: weight for term, weight in self.asked.items() if term not in found}
         return replace(self, weights=left)
 
-    def value(self, sentence: str) -> float:
+    def value(self, sentence: _Sentence) -> float:
         """How much a sentence contributes."""
-        found = set(terms(sentence))
-        shared = sum(weight for term, weight in self.weights.items() if term in found)
-        return shared + _FIGURE_BONUS * fulfilled(sentence, self.figures)
+        shared = sum(weight for term, weight in self.weights.items() if term in sentence.terms)
+        return shared + _FIGURE_BONUS * fulfilled(sentence.text, self.figures)
 
 
 def _shares(text: str, idf: Callable[[str], float]) -> dict[str, float]:
@@ -68,6 +68,8 @@ def _shares(text: str, idf: Callable[[str], float]) -> dict[str, float]:
 class _Sentence:
     text: str
     paragraph: int
+    terms: frozenset[str]
+    size: int
 
 
 def compose(
@@ -76,7 +78,7 @@ def compose(
     """The answer to a question and its sources, for a ranking with at least one article."""
     article = ranking.articles[0]
     main = _main_passage(article, wanted)
-    body = _excerpt(_split(main), wanted, ANSWER_WORDS_MAX)
+    body = _excerpt(_split(main.text), wanted, ANSWER_WORDS_MAX)
     parts = [_opening(article.title, sure), f"{_joined(body)} [1]"]
     cited = [CitedPassage.of(1, main, article.score)]
     if (extra := _extra(ranking, wanted, body)) is not None:
@@ -120,24 +122,26 @@ def _main_passage(article: RankedArticle, wanted: Wanted) -> RankedPassage:
     return max(article.passages, key=value)
 
 
-def _split(passage: RankedPassage) -> list[_Sentence]:
-    blocks = [block for block in paragraphs(passage.text) if not block.startswith(HEADING)]
-    return [
-        _Sentence(sentence, number)
+@lru_cache(maxsize=4096)
+def _split(text: str) -> tuple[_Sentence, ...]:
+    """The sentences of a passage. Kept, because passages are few and asked for again and again."""
+    blocks = [block for block in paragraphs(text) if not block.startswith(HEADING)]
+    return tuple(
+        _Sentence(sentence, number, frozenset(terms(sentence)), size(sentence))
         for number, block in enumerate(blocks)
         for sentence in sentences(block)
-    ]
+    )
 
 
 def _excerpt(found: Sequence[_Sentence], wanted: Wanted, words_max: int) -> Sequence[_Sentence]:
     """The run of whole sentences that is worth most, within `words_max` words or one sentence."""
-    values = [wanted.value(item.text) for item in found]
+    values = [wanted.value(item) for item in found]
     best: tuple[float, Sequence[_Sentence]] = (-1.0, ())
     for start in range(len(found)):
         opens = start == 0 or found[start - 1].paragraph != found[start].paragraph
         length, value = 0, _OPENING_BONUS if opens else 0.0
         for end in range(start, len(found)):
-            length += size(found[end].text)
+            length += found[end].size
             if length > words_max and end > start:
                 break
             value += values[end]
@@ -164,17 +168,17 @@ def _extra(
     ranking: Ranking, wanted: Wanted, body: Sequence[_Sentence]
 ) -> tuple[RankedArticle, RankedPassage, str] | None:
     """A run of sentences from elsewhere that answers what the first excerpt leaves open."""
-    open_terms = wanted.still_open(_joined(body))
-    said: Collection[str] = {item.text for item in body}
+    left = wanted.still_open(body)
+    said = {item.text for item in body}
     best: tuple[float, tuple[RankedArticle, RankedPassage, str]] | None = None
-    for article in ranking.articles:
+    for article in ranking.articles if left.weights else ():
         if article.score < _EXTRA_SCORE_MIN * ranking.articles[0].score:
             break
         for passage in article.passages:
-            fresh = [item for item in _split(passage) if item.text not in said]
-            text = _joined(_excerpt(fresh, open_terms, EXTRA_WORDS_MAX))
-            found = set(terms(text))
-            share = sum(value for term, value in open_terms.weights.items() if term in found)
+            fresh = [item for item in _split(passage.text) if item.text not in said]
+            chosen = _excerpt(fresh, left, EXTRA_WORDS_MAX)
+            found = frozenset[str]().union(*(item.terms for item in chosen))
+            share = sum(weight for term, weight in left.weights.items() if term in found)
             if share >= _EXTRA_SHARE_MIN and (best is None or share > best[0]):
-                best = (share, (article, passage, text))
+                best = (share, (article, passage, _joined(chosen)))
     return None if best is None else best[1]

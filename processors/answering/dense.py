@@ -42,32 +42,37 @@ def cosines(vectors: Vectors, query: Vectors) -> Vectors:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Which rows belong together: groups of consecutive rows, some perhaps empty."""
+    """Which rows belong together: groups of consecutive rows, some perhaps empty.
+
+    `sizes` and `starts` (the first row of each) are int64 [groups], `owners` int64 [rows].
+    """
 
     sizes: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    owners: NDArray[np.int64]
 
     @classmethod
     def of(cls, parts: Sequence[Sized]) -> Groups:
         """One group for each part, as many rows as the part has."""
-        return cls(np.array([len(part) for part in parts], np.int64))
-
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        """First row of every group, int64 [groups]."""
-        return np.cumsum(self.sizes) - self.sizes
+        sizes = np.array([len(part) for part in parts], np.int64)
+        return cls(sizes, np.cumsum(sizes) - sizes, np.repeat(np.arange(len(sizes)), sizes))
 
     def best(self, scores: Vectors, depth: int = 1) -> Vectors:
         """Mean of the best `depth` scores in each group, or of all where a group has fewer.
 
         A group without rows gets 0. Takes float32 [rows] and returns float32 [groups].
         """
-        if not len(scores):
-            return np.zeros(len(self.sizes), np.float32)
-        owners = np.repeat(np.arange(len(self.sizes)), self.sizes)
-        ordered = scores[np.lexsort((-scores, owners))]
-        sums = np.zeros(len(self.sizes), np.float32)
+        means = np.zeros(len(self.sizes), np.float32)
+        filled = self.sizes > 0
+        if not filled.any():
+            return means
+        starts, sizes = self.starts[filled], self.sizes[filled]
+        if depth == 1:
+            means[filled] = np.maximum.reduceat(scores, starts)
+            return means
+        ordered = scores[np.lexsort((-scores, self.owners))]
+        sums = np.zeros(len(starts), np.float32)
         for rank in range(depth):
-            rows = np.minimum(self.starts + rank, len(scores) - 1)
-            sums += ordered[rows] * (self.sizes > rank)
-        counts = np.clip(self.sizes, 1, depth).astype(np.float32)
-        return np.divide(sums, counts, dtype=np.float32)
+            sums += ordered[np.minimum(starts + rank, len(scores) - 1)] * (sizes > rank)
+        means[filled] = sums / np.minimum(sizes, depth)
+        return means

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # Words that carry no topic. Negations and question words such as "how long" lose their meaning
 # in a bag of words anyway, and dense retrieval still sees the whole sentence.
@@ -29,6 +30,7 @@ def without_placeholders(text: str) -> str:
     return " ".join(_PLACEHOLDER.sub(" ", text).split())
 
 
+@lru_cache(maxsize=16384)
 def stem(word: str) -> str:
     """Cuts the common endings of English, so that "charged", "charges" and "charge" meet.
 
@@ -56,9 +58,10 @@ def stem(word: str) -> str:
 def terms(text: str) -> list[str]:
     """The stemmed search terms of a text, in order, with repetitions."""
     found = []
-    for match in _TERM.finditer(text.lower().replace("top-up", "topup").replace("top up", "topup")):
+    plain = text.lower().replace("’", "'").replace("top-up", "topup").replace("top up", "topup")
+    for match in _TERM.findall(plain):
         # "don't", "card's" and "I'm" count as what stands before the apostrophe.
-        word = re.split(r"['’]", match.group())[0]
+        word = match.partition("'")[0]
         if word not in STOP_WORDS:
             found.append(stem(word))
     return found
