@@ -17,12 +17,13 @@ POOL_WAIT_S = 5.0
 def open_redis(settings: RedisSettings, *, connections_max: int = 16) -> Redis:
     """A client that speaks bytes and connects at its first command.
 
-    It repeats nothing by itself: whoever uses it knows what may be repeated.
+    A command that meets a broken connection is sent once more over a new one, so every write must
+    be one that may be repeated.
     """
     options: dict[str, Any] = {
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": SOCKET_TIMEOUT_S,
-        "retry": Retry(NoBackoff(), 0),
+        "retry": Retry(NoBackoff(), 1),
     }
     if settings.username:
         options["username"] = settings.username

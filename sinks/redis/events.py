@@ -36,6 +36,9 @@ ROUNDS_MAX = 8
 """Tries of a conversation that another sink changes at the same time."""
 
 Events = dict[ConversationId, list[Event]]
+Gaps = dict[ConversationId, tuple[int, int]]
+"""The `seq` that is missing and the one that came instead. Declared once the partition's offset
+has moved, since until then a Redis that was rolled back looks the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +68,15 @@ class EventProjection:
         """Applies the batch and moves the partition's offset behind it.
 
         The offset moves in the same step as the events where all are of one conversation, and
-        else once every conversation is known to be applied.
+        else in a step that sees every conversation applied.
         """
-        pending = _by_conversation(batch)
+        pending = every = _by_conversation(batch)
         next_offset = batch[-1].offset + 1
         alone = len(pending) == 1
         moved = False
+        gaps: Gaps = {}
         for _ in range(ROUNDS_MAX):
-            plans = await self._plan(partition, pending)
+            plans = await self._plan(partition, pending, gaps)
             calls = [self._call(partition, plan, next_offset if alone else None) for plan in plans]
             answers = await run(self._redis, calls) if calls else []
             pending = self._settle(partition, plans, answers, pending)
@@ -82,8 +86,15 @@ class EventProjection:
         else:
             raise Unavailable(f"{partition!r}: another sink changes the same conversations")
         if not moved:
-            call = self._scripts.offset(partition.guard(self._epoch), next_offset)
+            reached = [
+                (conversation_keys(*conversation).view, events[-1].envelope.seq)
+                for conversation, events in every.items()
+                if conversation not in gaps
+            ]
+            call = self._scripts.offset(partition.guard(self._epoch), next_offset, reached)
             verdict((await run(self._redis, [call]))[0], partition)
+        for conversation, (missing, found) in gaps.items():
+            self._stop(partition, conversation, missing, found)
 
     def _call(self, partition: Partition, plan: Folded, next_offset: int | None) -> Call:
         return self._scripts.events(
@@ -97,11 +108,13 @@ class EventProjection:
             next_offset,
         )
 
-    async def _plan(self, partition: Partition, pending: Events) -> list[Folded]:
+    async def _plan(self, partition: Partition, pending: Events, gaps: Gaps) -> list[Folded]:
         views = await self._views(partition, pending)
         plans = []
         for conversation, events in pending.items():
-            new = self._unseen(partition, conversation, views[conversation], events)
+            new, found = _unseen(views[conversation], events)
+            if found is not None:
+                gaps[conversation] = (views[conversation].seq + len(new) + 1, found)
             if new:
                 texts = [sealed for event in new for sealed in sealed_texts(event)]
                 await fetch_keys(self._opener, conversation[0], texts)
@@ -117,25 +130,6 @@ class EventProjection:
                 views[conversation] = view
         missing = [conversation for conversation in pending if conversation not in views]
         return views | await read_views(self._redis, missing, self._epoch)
-
-    def _unseen(
-        self,
-        partition: Partition,
-        conversation: ConversationId,
-        view: View,
-        events: Sequence[Event],
-    ) -> list[Event]:
-        """The events after the view, up to the first gap."""
-        new: list[Event] = []
-        seq = view.seq
-        for event in events:
-            if event.envelope.seq == seq + 1:
-                new.append(event)
-                seq += 1
-            elif event.envelope.seq > seq + 1:
-                self._stop(partition, conversation, seq + 1, event.envelope.seq)
-                break
-        return new
 
     def _stop(
         self, partition: Partition, conversation: ConversationId, missing: int, found: int
@@ -196,6 +190,18 @@ def _by_conversation(batch: Sequence[Delivery]) -> Events:
         key = (envelope.tenant_id, envelope.conversation_id)
         events.setdefault(key, []).append(delivery.record)
     return events
+
+
+def _unseen(view: View, events: Sequence[Event]) -> tuple[list[Event], int | None]:
+    """The events after the view up to the first gap, and the `seq` behind that gap."""
+    new: list[Event] = []
+    for event in events:
+        seq, expected = event.envelope.seq, view.seq + len(new) + 1
+        if seq > expected:
+            return new, seq
+        if seq == expected:
+            new.append(event)
+    return new, None
 
 
 def turn_step(event: Event) -> TurnStep:

@@ -119,17 +119,20 @@ class Scripts:
         guard: Guard,
         keys: ConversationKeys,
         pieces: Sequence[tuple[str, int, int, int, bytes, str]],
-        next_offset: int | None,
+        next_offset: int,
     ) -> Call:
         """Applies pieces of answers: turn, attempt, start, end, frame and text of each."""
         leading = _leading(guard, keys.bell, next_offset)
         flat = [value for piece in pieces for value in piece]
         return Call(self._pieces, _keys(keys, guard), [*leading, HELD_MAX, HELD_MS, *flat])
 
-    def offset(self, guard: Guard, next_offset: int) -> Call:
-        """Moves a partition's offset."""
-        keys = (b"", b"", b"", b"", guard.offset_key, EPOCH)
-        return Call(self._offset, keys, _leading(guard, b"", next_offset))
+    def offset(
+        self, guard: Guard, next_offset: int, reached: Sequence[tuple[bytes, int]] = ()
+    ) -> Call:
+        """Moves a partition's offset, if the views under these keys have reached their `seq`."""
+        keys = (b"", b"", b"", b"", guard.offset_key, EPOCH, *(view for view, _ in reached))
+        leading = _leading(guard, b"", next_offset)
+        return Call(self._offset, keys, [*leading, *(seq for _, seq in reached)])
 
     def claim(self, epoch: bytes, asked: Sequence[bytes], every: Sequence[bytes]) -> Call:
         """Takes Redis for an epoch; answers with the offsets under the keys asked for."""

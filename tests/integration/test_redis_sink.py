@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+import redis
 import redis.asyncio
 from redis_sink_parts import (
     EVENTS_0,
@@ -53,6 +54,11 @@ async def connection(server: RedisServer) -> AsyncIterator[redis.asyncio.Redis]:
 @pytest.fixture
 def log() -> ConversationLog:
     return ConversationLog(start_us=time.time_ns() // 1000)
+
+
+def url_of(connection: redis.asyncio.Redis) -> str:
+    options = connection.connection_pool.connection_kwargs
+    return f"redis://{options['host']}:{options['port']}/0"
 
 
 class Counts:
@@ -353,6 +359,60 @@ async def test_a_redis_that_is_emptied_under_the_sink_is_fed_again(
     await connection.flushall()
     await feed(new_sink(connection), log)
     assert healed == dump(server.url)
+
+
+async def test_a_redis_that_is_rolled_back_under_the_sink_is_fed_what_it_lost(
+    tmp_path: Path, log: ConversationLog
+) -> None:
+    log.exchange("m1", "q", "a")
+    with running_redis(tmp_path) as own:
+        connection = client(own.url)
+        engine = await feed(new_sink(connection), log)
+        append_only = tmp_path / "appendonly.aof"
+        earlier = append_only.read_bytes()
+        log.exchange("m2", "q", "a")
+        engine.logs[EVENTS_0] = deliveries(EVENTS_0, log.events)
+        await engine.drain()
+        whole = dump(own.url)
+        own.kill()
+        append_only.write_bytes(earlier)
+        own.start()
+        assert dump(own.url)[KEYS.view][b"seq"] == b"5"
+        log.rejected()
+        engine.logs[EVENTS_0] = deliveries(EVENTS_0, log.events)
+        with pytest.raises(Unavailable):
+            await engine.drain()
+        await engine.drain()
+        assert engine.sink.trouble is None
+        assert await connection.hget(KEYS.view, "seq") == b"10"
+        assert (await connection.xrange(KEYS.log))[:9] == whole[KEYS.log]
+        await connection.aclose()
+
+
+async def test_a_redis_that_is_rolled_back_between_two_steps_is_not_skipped_over(
+    connection: redis.asyncio.Redis, log: ConversationLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = ConversationLog(conversation="c-2", start_us=log.start_us)
+    log.exchange("m1", "q", "a")
+    other.exchange("m1", "q", "a")
+    counts = Counts()
+    sink = new_sink(connection, meter=counts)
+    engine = Engine({EVENTS_0: deliveries(EVENTS_0, [*log.events, *other.events])}, sink)
+    await engine.assign()
+    move = sink._scripts.offset
+
+    def lose_one_first(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        run_sync = redis.Redis.from_url(url_of(connection))
+        run_sync.delete(KEYS.view, KEYS.log)
+        run_sync.close()
+        return move(*arguments)
+
+    monkeypatch.setattr(sink._scripts, "offset", lose_one_first)
+    await engine.drain()
+    assert ("tail_lost", *EVENTS_0) in counts.seen
+    assert ("gap",) not in counts.seen
+    assert await connection.hget(KEYS.view, "seq") == b"5"
 
 
 async def test_recreated_topics_start_every_conversation_over(

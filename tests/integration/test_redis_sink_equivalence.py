@@ -246,8 +246,8 @@ async def disturbed_run(
     await operator.flushall()
     saved = await _snapshot(operator)
     actors = [Actor(url, logs), Actor(url, logs)]
-    for _ in range(data.draw(st.integers(0, 40), label="moves")):
-        match data.draw(st.integers(0, 30), label="0 empties, 1 saves, 2 rolls back"):
+    for _ in range(data.draw(st.integers(0, 60), label="moves")):
+        match data.draw(st.integers(0, 16), label="0 empties, 1 saves, 2 rolls back"):
             case 0:
                 await operator.flushall()
             case 1:
@@ -266,7 +266,7 @@ async def disturbed_run(
 
 
 @settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
