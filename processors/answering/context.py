@@ -9,7 +9,7 @@ from processors.answering.words import without_placeholders
 
 @dataclass(frozen=True, slots=True)
 class EarlierTurn:
-    """A question that was asked before, with its answer and the documents that it cited."""
+    """A question that was asked before, its answer, and the documents cited, in their order."""
 
     question: str
     answer: str = ""

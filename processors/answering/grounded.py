@@ -113,11 +113,11 @@ def _choose(
     plain = alone.ranking.evidence.best_question >= _PLAIN_COSINE
     if model.knows(alone.ranking.evidence) and (plain or not leaning):
         return alone
-    return _Found(1, _moved_on(joined, context.earlier[-1].cited))
+    return _Found(1, _moved_on(joined, context.earlier[-1].cited[:1]))
 
 
 def _moved_on(ranking: Ranking, cited: Sequence[str]) -> Ranking:
-    """Lowers articles that were just cited a little: who asks on has read them."""
+    """Lowers the article that was just quoted a little: who asks on has read it."""
     articles = [
         replace(article, score=article.score - _CITED_PENALTY)
         if article.document_id in cited
