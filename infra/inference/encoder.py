@@ -5,6 +5,7 @@ milliseconds (the GIL is released meanwhile). When to batch is left to the calle
 """
 
 import ctypes
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,23 +29,27 @@ CHARACTERS_MAX = 8192
 
 # Larger batches gain nothing on a CPU and leave its cache; a GPU needs them to be busy.
 _BATCH_TOKENS_CPU = 512
-_BATCH_TOKENS_GPU = 32768
+BATCH_TOKENS_MAX = 32768
 
 
 class Device(StrEnum):
-    """Where sessions run. `AUTO` takes the best that the machine has."""
+    """Where a session can run."""
 
-    AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
     TENSORRT = "tensorrt"
+    COREML = "coreml"
 
 
 _PROVIDERS = {
     Device.CPU: "CPUExecutionProvider",
     Device.CUDA: "CUDAExecutionProvider",
     Device.TENSORRT: "TensorrtExecutionProvider",
+    Device.COREML: "CoreMLExecutionProvider",
 }
+
+# What ONNX Runtime needs from the machine before it can use a device that it was built for.
+_LIBRARIES = {Device.CUDA: ("libcuda.so.1",), Device.TENSORRT: ("libcuda.so.1", "libnvinfer.so.10")}
 
 
 class DeviceUnavailable(RuntimeError):
@@ -71,31 +76,25 @@ class Encoding:
         return len(self.embeddings)
 
 
-def _has_nvidia_driver() -> bool:
+def _is_usable(device: Device) -> bool:
+    # Asking for CUDA on a machine without a driver works, but prints errors: look first.
+    if _PROVIDERS[device] not in ort.get_available_providers():
+        return False
     try:
-        ctypes.CDLL("libcuda.so.1")
+        for library in _LIBRARIES.get(device, ()):
+            ctypes.CDLL(library)
     except OSError:
         return False
     return True
 
 
-def _providers(device: Device) -> list[str]:
-    available = set(ort.get_available_providers())
-    cpu = _PROVIDERS[Device.CPU]
-    if device is Device.CPU:
-        return [cpu]
-    if device is not Device.AUTO:
-        wanted = _PROVIDERS[device]
-        if wanted not in available or not _has_nvidia_driver():
-            raise DeviceUnavailable(
-                f"inference device {device.value!r} is not usable here (ONNX Runtime offers "
-                f'{", ".join(sorted(available))}): set it to "auto" or "cpu"'
-            )
-        return [wanted, cpu]
-    # Asking for CUDA on a machine without a driver works, but prints errors: look first.
-    if _PROVIDERS[Device.CUDA] in available and _has_nvidia_driver():
-        return [_PROVIDERS[Device.CUDA], cpu]
-    return [cpu]
+def _providers(devices: Sequence[str]) -> list[str]:
+    usable = [device for device in map(Device, devices) if _is_usable(device)]
+    if not usable:
+        raise DeviceUnavailable(
+            f"none of the inference devices {', '.join(devices)} is usable here: add cpu to them"
+        )
+    return [_PROVIDERS[device] for device in usable]
 
 
 def session_options(*, threads: int = 1) -> Any:
@@ -108,8 +107,8 @@ def session_options(*, threads: int = 1) -> Any:
     return options
 
 
-def _session(files: ModelFiles, device: Device, threads: int) -> Any:
-    providers = _providers(device)
+def _session(files: ModelFiles, devices: Sequence[str], threads: int) -> Any:
+    providers = _providers(devices)
     options = session_options(threads=threads)
     if providers[0] == _PROVIDERS[Device.CPU]:
         # The graph is already in its fast form; further fusion makes it slower (see `minilm`).
@@ -123,10 +122,10 @@ def _session(files: ModelFiles, device: Device, threads: int) -> Any:
     return ort.InferenceSession(graph, options, providers=providers)
 
 
-def _tokenizer(path: Path) -> Tokenizer:
+def _tokenizer(path: Path, tokens_max: int = TOKENS_MAX) -> Tokenizer:
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()  # its file pads everything to 128 tokens
-    tokenizer.enable_truncation(TOKENS_MAX)
+    tokenizer.enable_truncation(tokens_max)
     return tokenizer
 
 
@@ -149,14 +148,22 @@ class Encoder:
     `device` is where it really runs, `model_digest` the SHA-256 of the weights.
     """
 
-    def __init__(self, files: ModelFiles, *, device: Device = Device.AUTO, threads: int = 1):
-        self._session = _session(files, device, threads)
-        self._tokenizer = _tokenizer(files.tokenizer)
+    def __init__(
+        self,
+        files: ModelFiles,
+        *,
+        devices: Sequence[str],
+        threads: int,
+        batch_tokens_max: int,
+        sequence_tokens_max: int,
+    ) -> None:
+        self._session = _session(files, devices, threads)
+        self._tokenizer = _tokenizer(files.tokenizer, min(sequence_tokens_max, TOKENS_MAX))
         self.model_digest = files.digest
         provider = self._session.get_providers()[0]
         self.device = next(key for key, name in _PROVIDERS.items() if name == provider)
         on_cpu = self.device is Device.CPU
-        self.batch_tokens_max = _BATCH_TOKENS_CPU if on_cpu else _BATCH_TOKENS_GPU
+        self.batch_tokens_max = min(batch_tokens_max, _BATCH_TOKENS_CPU if on_cpu else sys.maxsize)
 
     def __repr__(self) -> str:
         return f"Encoder(device={self.device.value!r}, model_digest={self.model_digest[:12]!r})"
@@ -196,14 +203,22 @@ class Encoder:
 def load_encoder(
     cache: ModelCache | None = None,
     *,
-    device: Device | str = Device.AUTO,
+    devices: Sequence[str] = (Device.CUDA, Device.CPU),
     threads: int = 1,
+    batch_tokens_max: int = BATCH_TOKENS_MAX,
+    sequence_tokens_max: int = TOKENS_MAX,
     progress: Progress = silent,
 ) -> Encoder:
     """The encoder from the model cache, fetched first if need be.
 
-    Raises `ArtifactError` where the files are missing or not the pinned ones, and
-    `DeviceUnavailable` where the device is not there.
+    `devices` come in order of preference; absent ones are skipped. On a CPU batches are smaller
+    than `batch_tokens_max` anyway. Raises `ArtifactError` where the files are missing or not the
+    pinned ones, and `DeviceUnavailable` where no device is there.
     """
-    files = (cache or ModelCache()).ensure(progress)
-    return Encoder(files, device=Device(device), threads=threads)
+    return Encoder(
+        (cache or ModelCache()).ensure(progress),
+        devices=devices,
+        threads=threads,
+        batch_tokens_max=batch_tokens_max,
+        sequence_tokens_max=sequence_tokens_max,
+    )

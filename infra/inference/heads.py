@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,17 +24,9 @@ MANIFEST = "heads.json"
 NAMES = ("banking77", "clinc150", "sentiment", "toxicity")
 
 
-class Sentiment(StrEnum):
-    """How a customer sounds. `NEUTRAL` where the head is not sure enough."""
-
-    POSITIVE = "positive"
-    NEUTRAL = "neutral"
-    NEGATIVE = "negative"
-
-
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The best label of a head; `confidence` is its calibrated probability, 0 to 1."""
+    """The verdict of a head; `confidence` is the label's own probability, 0 to 1."""
 
     name: str
     confidence: float
@@ -46,19 +37,19 @@ class Scores:
     """What the heads say of one text.
 
     Both label sets are recorded: `banking77` is the finer one for a bank, `clinc150` the general
-    one. `out_of_scope` (probability) is about CLINC150's scope and `in_scope` is the verdict by
-    the trained threshold. `sentiment_score` goes from -1 (negative) to 1; `toxicity` is a
-    probability and `toxic` its verdict.
+    one. `scope` is `in_scope` or `out_of_scope`, of CLINC150's 150 intents; `sentiment` is
+    `positive`, `neutral` or `negative`; `safety` is `fine` or `toxic`. `out_of_scope` and
+    `toxicity` are probabilities, and `sentiment_score` goes from -1 (negative) to 1.
     """
 
     banking77: Label
     clinc150: Label
+    scope: Label
+    sentiment: Label
+    safety: Label
     out_of_scope: float
-    in_scope: bool
-    sentiment: Sentiment
     sentiment_score: float
     toxicity: float
-    toxic: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +112,17 @@ class Heads:
         clinc_labels = _best(clinc.labels, clinc_probabilities)
         positive = sentiment.run(encoding)[0][:, 0]
         toxic = toxicity.run(encoding)[0][:, 0]
+        neutral_band = sentiment.thresholds["neutral_band"]
         return [
             Scores(
                 banking77=banking_labels[row],
                 clinc150=clinc_labels[row],
+                scope=_either("out_of_scope", "in_scope", float(out_of_scope[row])),
+                sentiment=_sentiment(float(positive[row]), neutral_band),
+                safety=_either("toxic", "fine", float(toxic[row])),
                 out_of_scope=float(out_of_scope[row]),
-                in_scope=bool(out_of_scope[row] < clinc.thresholds["out_of_scope"]),
-                sentiment=_sentiment(positive[row], sentiment.thresholds["neutral_band"]),
                 sentiment_score=float(2 * positive[row] - 1),
                 toxicity=float(toxic[row]),
-                toxic=bool(toxic[row] >= toxicity.thresholds["toxic"]),
             )
             for row in range(len(encoding))
         ]
@@ -141,11 +133,14 @@ def _best(labels: tuple[str, ...], probabilities: NDArray[np.float32]) -> list[L
     return [Label(labels[i], float(row[i])) for i, row in zip(best, probabilities, strict=True)]
 
 
-def _sentiment(positive: float, neutral_band: float) -> Sentiment:
-    score = 2 * positive - 1
-    if abs(score) < neutral_band:
-        return Sentiment.NEUTRAL
-    return Sentiment.POSITIVE if score > 0 else Sentiment.NEGATIVE
+def _either(yes: str, no: str, probability: float) -> Label:
+    return Label(yes, probability) if probability >= 0.5 else Label(no, 1 - probability)
+
+
+def _sentiment(positive: float, neutral_band: float) -> Label:
+    if abs(2 * positive - 1) < neutral_band:
+        return Label("neutral", 1 - abs(2 * positive - 1))
+    return _either("positive", "negative", positive)
 
 
 def load_heads(folder: Path = FOLDER) -> Heads:
