@@ -30,14 +30,14 @@ async def build_answerer(wiring: Wiring, knowledge: KnowledgeTable) -> Answerer:
         encoder,
         knowledge.index,
         GroundingModel.parse(SHIPPED.read_text()),
-        provider(chosen),
+        provider(chosen, wiring.settings.conversation.turn_deadline_ms),
         max_output_tokens=chosen.max_output_tokens,
         temperature=chosen.temperature,
         passages_max=chosen.passages,
     )
 
 
-def provider(chosen: AnsweringSettings) -> Provider:
+def provider(chosen: AnsweringSettings, turn_deadline_ms: int) -> Provider:
     """The provider that the settings name, with the grounded one behind it."""
     grounded = GroundedProvider(chosen.pace_ms)
     if chosen.provider == "grounded":
@@ -53,6 +53,7 @@ def provider(chosen: AnsweringSettings) -> Provider:
             connect_ms=chosen.connect_timeout_ms,
             first_token_ms=chosen.first_token_timeout_ms,
             idle_ms=chosen.idle_timeout_ms,
+            total_ms=turn_deadline_ms,
         ),
     )
     return FallbackProvider(model, grounded) if chosen.fallback else model

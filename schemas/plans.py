@@ -131,11 +131,12 @@ class _Field:
         """Raises `Misfit` with the reason why a value does not fit, if it does not."""
         if self.optional and value is None:
             return
-        if type(value) is not self.python:
+        kind: type = type(value)
+        if kind is not self.python:
             wanted = self.python.__name__ + (" or NoneType" if self.optional else "")
-            raise Misfit(f"{self.where} takes {wanted}, not {type(value).__name__}")
+            raise Misfit(f"{self.where} takes {wanted}, not {kind.__name__}")
         if self.avro == "int":
-            self._in_range(int(value))
+            self._in_range(value)
 
     def _conversions(self, hint: Any) -> tuple[Convert | None, Convert | None]:
         if self.nested:
