@@ -11,7 +11,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -69,17 +69,24 @@ def embedded_parts(artifacts: Artifacts, data_dir: Path) -> list[PartFactory]:
     return [*first, *workers, _analytics(preparation, own_sql), _gateway(preparation)]
 
 
+PORT_NAMES = (
+    "kafka",
+    "kafka-controller",
+    "registry",
+    "registry-health",
+    "redis",
+    SQL,
+    GATEWAY,
+    *(health_port_name(name) for name in (*WORKERS, ANALYTICS)),
+)
+
+
 def insisted_ports(data_dir: Path) -> dict[str, int]:
     """The ports that somebody set, which are not exchanged for free ones."""
     settings = load_settings(data_dir)
     if settings.origin("gateway.port") == "default" or not settings.gateway.port:
         return {}
     return {GATEWAY: settings.gateway.port}
-
-
-def addresses(ports: Mapping[str, int]) -> dict[str, str]:
-    """What `stack.json` names besides the parts' own addresses."""
-    return {SQL: f"http://{HOST}:{ports[SQL]}"} if SQL in ports else {}
 
 
 @dataclass(slots=True)
@@ -139,8 +146,10 @@ def _analytics(preparation: _Preparation, own_sql: bool) -> PartFactory:
         if not own_sql:
             return _part(site, ANALYTICS, ("analytics",), preparation)
         port = site.ports.take(SQL, _USUAL[SQL])
-        env = {"PARLEY_CLICKHOUSE__URL": f"http://{HOST}:{port}"}
-        return _part(site, ANALYTICS, ("analytics", "--embedded"), preparation, env=env)
+        url = f"http://{HOST}:{port}"
+        env = {"PARLEY_CLICKHOUSE__URL": url}
+        part = _part(site, ANALYTICS, ("analytics", "--embedded"), preparation, env=env)
+        return replace(part, version=f"chDB {version('chdb')}", also_at={SQL: url})
 
     return build
 

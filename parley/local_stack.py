@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 
 from infra.inference.artifacts import ModelCache
 from infra.local import Stack, StackStatus, fetch
-from infra.local.data_folder import DataFolder
+from infra.local.data_folder import DataFolder, open_folder
 from infra.local.files import read_json, write_json
+from infra.local.ports import is_free
 from infra.local.stack import OnChange
 from parley.exits import Ended, Exit
-from parley.local_parts import addresses, embedded_parts, insisted_ports
+from parley.local_parts import PORT_NAMES, embedded_parts, insisted_ports
 from parley.progress import Downloads
+
+_SCATTERED = range(20_000, 32_000)
+"""Below the usual ranges of ports that outgoing connections take."""
 
 
 def folder_of(data: Path | None) -> Path:
@@ -32,12 +37,23 @@ def fetch_everything() -> None:
 def run(data_dir: Path, on_change: OnChange) -> None:
     """Runs the stack until a signal. Raises as `infra.local.Stack.run` does."""
     parts = embedded_parts(fetch(), data_dir)
-    publish = _Publisher(data_dir, on_change)
-    Stack(data_dir, parts, insisted_ports(data_dir)).run(publish)
+    Stack(data_dir, parts, insisted_ports(data_dir)).run(on_change)
+
+
+def scatter_ports(data_dir: Path) -> None:
+    """Chooses random free ports for a new stack, so that many can start at once on one machine."""
+    folder = open_folder(data_dir)
+    if folder.ports_path.exists():
+        return
+    free = (port for port in random.sample(_SCATTERED, k=len(_SCATTERED)) if is_free(port))
+    write_json(folder.ports_path, dict(zip(PORT_NAMES, free, strict=False)))
 
 
 def detach(data_dir: Path, on_change: OnChange, *, tied: bool = False) -> StackStatus:
-    """Starts the stack in the background and waits until all parts are ready."""
+    """Starts the stack in the background and waits until all parts are ready.
+
+    With `tied` it stops when the calling thread ends, for tests.
+    """
     argv = (sys.executable, "-m", "parley", "up", "--data", str(data_dir), "--plain")
     return Stack(data_dir).detach(argv, on_change, tied=tied)
 
@@ -56,20 +72,3 @@ def require_running(data_dir: Path) -> StackStatus:
 def ports(data_dir: Path) -> dict[str, int]:
     """The ports that the stack took, by name."""
     return dict(read_json(DataFolder(data_dir).ports_path) or {})
-
-
-class _Publisher:
-    """Adds to `stack.json` what is served by a part of another name."""
-
-    def __init__(self, data_dir: Path, on_change: OnChange) -> None:
-        self._folder = DataFolder(data_dir)
-        self._on_change = on_change
-        self._done = False
-
-    def __call__(self, status: StackStatus) -> None:
-        if not self._done:
-            self._done = True
-            path = self._folder.addresses_path
-            own = addresses(ports(self._folder.path))
-            write_json(path, {**(read_json(path) or {}), **own})
-        self._on_change(status)

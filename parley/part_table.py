@@ -96,8 +96,9 @@ def _clock(part: PartStatus) -> str:
 class Changes:
     """Prints a line whenever a part becomes ready, dies or fails."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, folder: Path) -> None:
         self._console = console
+        self._folder = folder
         self._states: dict[str, State] = {}
         self._began = time.monotonic()
 
@@ -114,6 +115,9 @@ class Changes:
             (f"{time.monotonic() - self._began:6.1f} s  ", "dim"),
             f"{part.name:<13}",
             (f"{part.state:<11}", _STYLES[part.state]),
-            (part.address if part.state is State.READY else part.last_exit, "dim"),
+            (self._address(part) if part.state is State.READY else part.last_exit, "dim"),
         )
         self._console.print(line)
+
+    def _address(self, part: PartStatus) -> str:
+        return address_of(part, ports(self._folder))

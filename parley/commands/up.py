@@ -33,7 +33,7 @@ def up(
     """
     folder = folder_of(data)
     fetch_everything()
-    changes = Changes(err())
+    changes = Changes(err(), folder)
     if not detached:
         run(folder, changes if plain else _AndThen(changes, folder))
         return

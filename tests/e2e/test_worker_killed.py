@@ -1,0 +1,64 @@
+"""A worker that dies in the middle of an answer costs time, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from running_stack import RunningStack
+
+from parley.client import Applied, Event, Text
+from parley.client.conversation import new_id
+from parley.talk import ask, open_client
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+
+ANSWERING = "worker-think"
+
+
+@pytest.fixture
+def slow_answers(stack: RunningStack) -> Iterator[RunningStack]:
+    """Answers whose pieces come slowly enough to be interrupted."""
+    path = stack.folder / "settings.toml"
+    path.write_text("[answering]\npace_ms = 150\n")
+    kill(stack, ANSWERING)
+    yield stack
+    path.unlink()
+    kill(stack, ANSWERING)
+
+
+def kill(stack: RunningStack, part: str) -> None:
+    """Ends a part as a power cut would, and waits for the next one."""
+    pid = stack.pid(part)
+    os.kill(pid, signal.SIGKILL)
+    stack.restarted(part, pid)
+
+
+async def test_the_answer_arrives_whole_with_a_second_attempt(slow_answers: RunningStack) -> None:
+    stack = slow_answers
+    seen: list[Applied] = []
+    streaming = asyncio.Event()
+    pid = stack.pid(ANSWERING)
+
+    def show(item: Applied) -> None:
+        seen.append(item)
+        if isinstance(item, Text):
+            streaming.set()
+
+    async with open_client(stack.settings, "demo", "cut-off") as client:
+        conversation = await client.conversation(new_id())
+        asking = asyncio.create_task(ask(conversation, "My card has not arrived yet", show))
+        await asyncio.wait_for(streaming.wait(), 60)
+        os.kill(pid, signal.SIGKILL)
+        exchange = await asking
+    kinds = [item.type for item in seen if isinstance(item, Event)]
+    assert kinds.count("TurnRestarted") >= 1
+    assert kinds.count("TurnCompleted") == 1
+    last = max(item.attempt for item in seen if isinstance(item, Text))
+    pieces = [item for item in seen if isinstance(item, Text) and item.attempt == last]
+    assert last >= 2
+    assert "".join(piece.text for piece in pieces) == exchange.text
+    stack.restarted(ANSWERING, pid)
