@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import Enum
 from typing import assert_never
 
 from processors.conversation.state import (
@@ -37,36 +38,67 @@ from schemas.records import FinishedTurn, OpenTurn, WaitingMessage
 
 def evolve(state: Conversation, event: Event) -> Conversation:
     """The state after the event."""
-    seq, handled = event.envelope.seq, _remember(state.handled, event.envelope)
     match event:
         case ConversationStarted():
-            return replace(state, seq=seq, handled=handled, status=OPEN, owner=event.owner)
+            return _after(state, event, status=OPEN, owner=event.owner)
         case MessageReceived():
-            waiting = (*state.waiting, _waiting(event))
-            return replace(state, seq=seq, handled=handled, waiting=waiting)
+            return _after(state, event, waiting=(*state.waiting, _waiting(event)))
         case MessageAnalysed():
             return _analysed(state, event)
         case TurnStarted():
             return _started(state, event)
         case TurnRestarted():
             turn = state.turn and replace(state.turn, attempt=event.attempt)
-            return replace(state, seq=seq, handled=handled, turn=turn)
+            return _after(state, event, turn=turn)
         case TurnCompleted():
-            context = (*state.context, seq)[-CONTEXT_MAX:]
-            return replace(_finished(state, event, "completed"), context=context)
+            return _finished(state, event, "completed")
         case TurnFailed():
             return _finished(state, event, "failed")
         case TurnCancelled():
             return _finished(state, event, "cancelled")
         case TurnRefused():
-            waiting = tuple(m for m in state.waiting if m.message_seq != event.message_seq)
-            return replace(state, seq=seq, handled=handled, waiting=waiting)
+            return _after(state, event, waiting=_without(state.waiting, event.message_seq))
         case ConversationClosed():
-            return replace(state, seq=seq, handled=handled, status=CLOSED, context=(), finished=())
+            return _after(state, event, status=CLOSED, context=(), finished=())
         case FeedbackReceived() | CommandRejected():
-            return replace(state, seq=seq, handled=handled)
+            return _after(state, event)
         case _:
             assert_never(event)
+
+
+class _Same(Enum):
+    """Says that a value stays as it is, where None would be one."""
+
+    SAME = 0
+
+
+def _after(
+    state: Conversation,
+    event: Event,
+    *,
+    status: str | None = None,
+    owner: str | None = None,
+    turn: OpenTurn | _Same | None = _Same.SAME,
+    waiting: tuple[WaitingMessage, ...] | None = None,
+    unanalysed: tuple[int, ...] | None = None,
+    finished: tuple[FinishedTurn, ...] | None = None,
+    context: tuple[int, ...] | None = None,
+) -> Conversation:
+    """The state with these changes, one event further. Written out, since it runs for each."""
+    return Conversation(
+        state.tenant_id,
+        state.conversation_id,
+        event.envelope.seq,
+        state.status if status is None else status,
+        state.owner if owner is None else owner,
+        state.owner_epoch,
+        state.turn if turn is _Same.SAME else turn,
+        state.waiting if waiting is None else waiting,
+        state.unanalysed if unanalysed is None else unanalysed,
+        state.finished if finished is None else finished,
+        state.context if context is None else context,
+        _remember(state.handled, event.envelope),
+    )
 
 
 def _remember(handled: bytes, envelope: Envelope) -> bytes:
@@ -90,16 +122,22 @@ def _waiting(event: MessageReceived) -> WaitingMessage:
     )
 
 
+def _without(waiting: tuple[WaitingMessage, ...], message_seq: int) -> tuple[WaitingMessage, ...]:
+    return tuple([m for m in waiting if m.message_seq != message_seq])
+
+
 def _analysed(state: Conversation, event: MessageAnalysed) -> Conversation:
-    seq = event.envelope.seq
-    return replace(
+    seq, message_seq = event.envelope.seq, event.message_seq
+    return _after(
         state,
-        seq=seq,
+        event,
         waiting=tuple(
-            replace(m, analysis_seq=seq) if m.message_seq == event.message_seq else m
-            for m in state.waiting
+            [
+                replace(m, analysis_seq=seq) if m.message_seq == message_seq else m
+                for m in state.waiting
+            ]
         ),
-        unanalysed=tuple(n for n in state.unanalysed if n != event.message_seq),
+        unanalysed=tuple([n for n in state.unanalysed if n != message_seq]),
         context=(*state.context, seq)[-CONTEXT_MAX:],
     )
 
@@ -108,11 +146,10 @@ def _started(state: Conversation, event: TurnStarted) -> Conversation:
     unanalysed = state.unanalysed
     if event.analysis_seq is None:
         unanalysed = (*unanalysed, event.message_seq)[-UNANALYSED_MAX:]
-    return replace(
+    return _after(
         state,
-        seq=event.envelope.seq,
-        handled=_remember(state.handled, event.envelope),
-        waiting=tuple(m for m in state.waiting if m.message_seq != event.message_seq),
+        event,
+        waiting=_without(state.waiting, event.message_seq),
         unanalysed=unanalysed,
         turn=OpenTurn(
             turn_id=event.turn_id,
@@ -130,10 +167,13 @@ def _finished(
     state: Conversation, event: TurnCompleted | TurnFailed | TurnCancelled, outcome: str
 ) -> Conversation:
     finished = FinishedTurn(event.turn_id, event.message_seq, outcome)
-    return replace(
+    context = state.context
+    if isinstance(event, TurnCompleted):
+        context = (*context, event.envelope.seq)[-CONTEXT_MAX:]
+    return _after(
         state,
-        seq=event.envelope.seq,
-        handled=_remember(state.handled, event.envelope),
+        event,
         turn=None,
         finished=(*state.finished, finished)[-FINISHED_MAX:],
+        context=context,
     )
