@@ -5,14 +5,16 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
+STALE_MAX = 500
+"""Replaced entries that may lie in the heap beside as many as there are keys."""
+
 
 class Deadlines:
     """The earliest deadline of each key. Setting a key anew replaces what was known of it."""
 
     def __init__(self, known: Iterable[tuple[bytes, int]] = ()) -> None:
         self._by_key = dict(known)
-        self._heap = [(deadline_us, key) for key, deadline_us in self._by_key.items()]
-        heapq.heapify(self._heap)
+        self._rebuild()
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -24,6 +26,8 @@ class Deadlines:
         elif self._by_key.get(key) != deadline_us:
             self._by_key[key] = deadline_us
             heapq.heappush(self._heap, (deadline_us, key))
+            if len(self._heap) > 2 * len(self._by_key) + STALE_MAX:
+                self._rebuild()
 
     def earliest_us(self) -> int | None:
         """The earliest deadline; None if there is none."""
@@ -34,9 +38,14 @@ class Deadlines:
 
     def due(self, now_us: int) -> list[bytes]:
         """The keys whose deadline has come. They stay until they are set anew."""
-        keys: list[bytes] = []
+        keys: dict[bytes, int] = {}
         while (earliest_us := self.earliest_us()) is not None and earliest_us <= now_us:
-            keys.append(heapq.heappop(self._heap)[1])
-        for key in keys:
-            heapq.heappush(self._heap, (self._by_key[key], key))
-        return keys
+            # A deadline that was set back to what it had been before is in the heap twice.
+            keys[heapq.heappop(self._heap)[1]] = earliest_us
+        for key, deadline_us in keys.items():
+            heapq.heappush(self._heap, (deadline_us, key))
+        return list(keys)
+
+    def _rebuild(self) -> None:
+        self._heap = [(deadline_us, key) for key, deadline_us in self._by_key.items()]
+        heapq.heapify(self._heap)

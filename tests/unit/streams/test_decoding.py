@@ -1,0 +1,157 @@
+"""Messages become records, with their place; what is no record of its topic is poison."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Message
+
+sys.path.append(str(Path(__file__).parents[1] / "schemas"))
+
+from record_examples import EXAMPLES, PLACES, TRACE
+
+from schemas.avro_types import AvroSchema
+from schemas.commands import SubmitMessage
+from schemas.events import MessageReceived, TurnStarted
+from schemas.failures import Invalid, Unavailable
+from schemas.records import AnswerPiece, ConversationSnapshot, KnowledgeDocument
+from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS, KNOWLEDGE, TOKENS, Topic, full_name
+from schemas.wire import TopicWire
+from sinks.port import Delivery
+from streams.decoding import Decoder
+
+KEY = b"demo:c-1"
+NEWER = {"type": "record", "name": "HandoverRequested", "namespace": "parley", "fields": []}
+
+
+class Ids:
+    """A registry in memory."""
+
+    def __init__(self) -> None:
+        self.schemas: list[AvroSchema] = []
+        self.away = False
+
+    def id_of(self, subject: str, schema: AvroSchema) -> int:
+        if schema not in self.schemas:
+            self.schemas.append(schema)
+        return self.schemas.index(schema)
+
+    def schema_of(self, schema_id: int) -> AvroSchema | None:
+        if self.away:
+            raise Unavailable("the registry is away")
+        return self.schemas[schema_id] if schema_id < len(self.schemas) else None
+
+
+IDS = Ids()
+WIRES = {
+    topic: TopicWire(topic, IDS) for topic in (COMMANDS, EVENTS, CONVERSATIONS, TOKENS, KNOWLEDGE)
+}
+
+
+def message(topic: Topic, value: Any, key: bytes | None = KEY) -> Message:
+    encoded = value if isinstance(value, bytes | None) else WIRES[topic].encode(value)
+    return Message(topic=topic.name, partition=3, offset=41, key=key, value=encoded)
+
+
+def newer_record() -> bytes:
+    return b"\x00" + IDS.id_of("", NEWER).to_bytes(4, "big")
+
+
+def code(decoder: Decoder, found: Message) -> str:
+    with pytest.raises(Invalid) as caught:
+        decoder.decode(found)
+    return caught.value.code
+
+
+ALL = Decoder(WIRES.values())
+SOME = Decoder(WIRES.values(), wanted=(MessageReceived,))
+
+
+@pytest.mark.parametrize(
+    ("topic", "record"),
+    [p for p in PLACES if p[0] in WIRES],
+    ids=lambda p: getattr(p, "__name__", ""),
+)
+def test_every_record_is_delivered_with_its_place_and_schema_id(topic: Topic, record: type) -> None:
+    delivery = ALL.decode(message(topic, EXAMPLES[record]))
+    assert delivery is not None
+    assert delivery.record == EXAMPLES[record]
+    assert (delivery.topic, delivery.partition, delivery.offset) == (topic.name, 3, 41)
+    assert IDS.schemas[delivery.schema_id]["name"] == full_name(record).removeprefix("parley.")
+
+
+@pytest.mark.parametrize("record", [SubmitMessage, MessageReceived, AnswerPiece])
+def test_the_trace_comes_along(record: type) -> None:
+    (topic,) = (t for t, r in PLACES if r is record)
+    delivery = ALL.decode(message(topic, EXAMPLES[record]))
+    assert isinstance(delivery, Delivery)
+    assert delivery.traceparent == TRACE
+
+
+def test_a_record_that_the_stage_does_not_act_upon_is_skipped() -> None:
+    assert SOME.decode(message(EVENTS, EXAMPLES[TurnStarted])) is None
+    assert SOME.decode(message(EVENTS, EXAMPLES[MessageReceived])) is not None
+
+
+def test_what_is_skipped_is_not_decoded() -> None:
+    broken = WIRES[EVENTS].encode(EXAMPLES[TurnStarted])[:8]
+    assert SOME.decode(message(EVENTS, broken)) is None
+    assert code(ALL, message(EVENTS, broken)) == "decoding"
+
+
+def test_a_record_type_that_is_newer_than_the_stage_is_skipped() -> None:
+    assert SOME.decode(message(EVENTS, newer_record())) is None
+
+
+def test_a_stage_that_wants_everything_puts_a_newer_record_type_aside() -> None:
+    assert code(ALL, message(EVENTS, newer_record())) == "unknown_record"
+
+
+@pytest.mark.parametrize("decoder", [ALL, SOME], ids=["all", "some"])
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (None, "no_value"),
+        (b"", "wire_format"),
+        (b"garbage", "wire_format"),
+        (b"\x00\x00\x00\xff\xff", "unknown_schema"),
+    ],
+)
+def test_garbage_is_poison_for_everybody(decoder: Decoder, value: bytes | None, why: str) -> None:
+    assert code(decoder, message(EVENTS, value)) == why
+
+
+@pytest.mark.parametrize("key", [None, b"", b"demo:c-2", b"other:c-1", b"demo:c-1 ", b"\xff"])
+@pytest.mark.parametrize("record", [SubmitMessage, MessageReceived, AnswerPiece])
+def test_a_record_under_the_key_of_something_else_is_poison(
+    record: type, key: bytes | None
+) -> None:
+    """It lies on the partition of its key, where the wrong state would answer it."""
+    (topic,) = (t for t, r in PLACES if r is record)
+    assert code(ALL, message(topic, EXAMPLES[record], key)) == "wrong_key"
+
+
+@pytest.mark.parametrize("record", [ConversationSnapshot, KnowledgeDocument])
+def test_keys_of_compacted_topics_are_their_readers_business(record: type) -> None:
+    (topic,) = (t for t, r in PLACES if r is record)
+    assert ALL.decode(message(topic, EXAMPLES[record], b"demo:lost-card")) is not None
+
+
+def test_a_registry_that_is_away_is_no_fault_of_the_message() -> None:
+    ids = Ids()
+    value = TopicWire(EVENTS, ids).encode(EXAMPLES[TurnStarted])
+    ids.away = True
+    for wanted in (None, (MessageReceived,)):
+        with pytest.raises(Unavailable):
+            Decoder([TopicWire(EVENTS, ids)], wanted).decode(message(EVENTS, value))
+
+
+def test_a_refusal_never_quotes_the_message() -> None:
+    secret = b"4111 1111 1111 1111"
+    for value in (secret, b"\x00" + secret, newer_record() + secret):
+        with pytest.raises(Invalid) as caught:
+            ALL.decode(message(EVENTS, value, key=secret))
+        assert "4111" not in str(caught.value)
