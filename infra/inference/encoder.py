@@ -170,7 +170,8 @@ class Encoder:
 
     def encode(self, texts: Sequence[str]) -> Encoding:
         """Embeds the texts; none at all gives an `Encoding` of length 0."""
-        tokens = [self._tokenizer.encode(text.strip()[:CHARACTERS_MAX]) for text in texts]
+        stripped = [text.strip() for text in texts]
+        tokens = [self._tokenizer.encode(text[:CHARACTERS_MAX]) for text in stripped]
         counts = [len(item.ids) for item in tokens]
         embeddings = np.empty((len(texts), HIDDEN), np.float32)
         middle = np.empty_like(embeddings)
@@ -179,7 +180,7 @@ class Encoder:
             embeddings[batch], middle[batch] = self._run(rows, counts[batch[-1]])
         truncated = [
             bool(item.overflowing) or len(text) > CHARACTERS_MAX
-            for item, text in zip(tokens, texts, strict=True)
+            for item, text in zip(tokens, stripped, strict=True)
         ]
         return Encoding(
             embeddings=embeddings,
