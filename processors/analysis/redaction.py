@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from processors.analysis.recognisers.catalogue import find
-from processors.analysis.recognisers.normalisation import normalise
+from processors.analysis.recognisers.normalisation import Normalised, normalise
 from processors.analysis.recognisers.passages import PassageCutter, Stretch
 from processors.analysis.recognisers.span import CONTEXT_CHARACTERS_MAX, Passage, PiiKind
 
@@ -24,13 +24,16 @@ class Finding:
     number: int
     confidence: float
     start: int
-    end: int
     original_start: int
     original_end: int
 
     @property
     def placeholder(self) -> str:
         return f"<{self.kind}_{self.number}>"
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.placeholder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +61,31 @@ class Redactor:
 
     def _take(self, stretch: Stretch) -> str:
         normalised = normalise(stretch.text)
-        redacted = stretch.text
-        if stretch.examine:
-            passage = Passage(normalised.text, self._before)
-            pieces: list[str] = []
-            copied = 0
-            length = 0
-            for span in find(passage):
-                start, end = normalised.original(span.start, span.end)
-                number = self._number(span.kind, normalised.text[span.start : span.end])
-                length += start - copied
-                placeholder = f"<{span.kind}_{number}>"
-                self.findings.append(
-                    Finding(
-                        kind=span.kind,
-                        number=number,
-                        confidence=span.confidence,
-                        start=self._written + length,
-                        end=self._written + length + len(placeholder),
-                        original_start=self._read + start,
-                        original_end=self._read + end,
-                    )
-                )
-                pieces += (stretch.text[copied:start], placeholder)
-                length += len(placeholder)
-                copied = end
-            redacted = "".join([*pieces, stretch.text[copied:]])
+        redacted = self._replace(stretch.text, normalised) if stretch.examine else stretch.text
         self._before = (self._before + normalised.text)[-CONTEXT_CHARACTERS_MAX:]
         self._read += len(stretch.text)
         self._written += len(redacted)
         return redacted
+
+    def _replace(self, original: str, normalised: Normalised) -> str:
+        pieces: list[str] = []
+        copied, length = 0, 0  # of the original, of the pieces
+        for span in find(Passage(normalised.text, self._before)):
+            start, end = normalised.original(span.start, span.end)
+            length += start - copied
+            finding = Finding(
+                kind=span.kind,
+                number=self._number(span.kind, normalised.text[span.start : span.end]),
+                confidence=span.confidence,
+                start=self._written + length,
+                original_start=self._read + start,
+                original_end=self._read + end,
+            )
+            self.findings.append(finding)
+            pieces += (original[copied:start], finding.placeholder)
+            length += len(finding.placeholder)
+            copied = end
+        return "".join([*pieces, original[copied:]])
 
     def _number(self, kind: PiiKind, value: str) -> int:
         """The value's number; spaces, dashes and capitals make no other value of it."""
