@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import redis
+import redis.retry
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from infra.settings.connections import RedisSettings
 
@@ -20,19 +22,29 @@ def open_redis(settings: RedisSettings, *, connections_max: int = 16) -> Redis:
     A command that meets a broken connection is sent once more over a new one, so every write must
     be one that may be repeated.
     """
+    pool = BlockingConnectionPool.from_url(
+        settings.url,
+        max_connections=connections_max,
+        timeout=POOL_WAIT_S,
+        **(_options(settings) | {"retry": Retry(NoBackoff(), 1)} | settings.options),
+    )
+    return Redis(connection_pool=pool)
+
+
+def open_blocking_redis(settings: RedisSettings) -> redis.Redis:
+    """The same for code that has no event loop."""
+    retry = redis.retry.Retry(NoBackoff(), 1)
+    options = _options(settings) | {"retry": retry} | settings.options
+    return redis.Redis.from_url(settings.url, **options)
+
+
+def _options(settings: RedisSettings) -> dict[str, Any]:
     options: dict[str, Any] = {
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": SOCKET_TIMEOUT_S,
-        "retry": Retry(NoBackoff(), 1),
     }
     if settings.username:
         options["username"] = settings.username
     if settings.password is not None:
         options["password"] = settings.password.get_secret_value()
-    pool = BlockingConnectionPool.from_url(
-        settings.url,
-        max_connections=connections_max,
-        timeout=POOL_WAIT_S,
-        **(options | settings.options),
-    )
-    return Redis(connection_pool=pool)
+    return options
