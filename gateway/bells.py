@@ -16,6 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from gateway.read_model import Logged, logged_from
+from gateway.stopping import stop
 from gateway.token_merge import Stretch, TokenMerge
 from sinks.redis.keys import ConversationKeys
 
@@ -121,8 +122,7 @@ class Bells:
     async def close(self) -> None:
         """Stops following."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await stop(self._task)
 
     def attach(self, keys: ConversationKeys, conversation: str, listener: Listener) -> Feed:
         """Adds a listener. Frames arrive from the moment `feed.attached` is set."""
@@ -186,9 +186,7 @@ class Bells:
             for task in done:
                 task.result()
         finally:
-            asking.cancel()
-            reading.cancel()
-            await asyncio.gather(asking, reading, return_exceptions=True)
+            await stop(asking, reading)
 
     async def _ask(self, connection: AbstractConnection) -> None:
         """Keeps the server's list of channels equal to ours."""

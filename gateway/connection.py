@@ -32,6 +32,7 @@ from gateway.outbox import Outbox
 from gateway.refusals import Ended, Refused
 from gateway.services import Services
 from gateway.session import Session
+from gateway.stopping import stop
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,8 +86,7 @@ class Connection:
             if self._verdict is not None:
                 await self._goodbye(*self._verdict)
             self._outbox.close()
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+            await stop(writer)
             self._ended.set()
 
     async def _serve(self, upgraded_as: Caller | None) -> None:
@@ -121,6 +121,8 @@ class Connection:
         while True:
             # Who reads nothing does not get to send without end.
             await self._outbox.room()
+            if self._verdict is not None:
+                return
             try:
                 frame = await self._receive()
             except FrameRefused as refused:

@@ -25,6 +25,7 @@ from gateway.producer import CommandProducer
 from gateway.read_model import ReadModel
 from gateway.services import Services
 from gateway.site import MakeToken, add_site
+from gateway.stopping import stop
 from gateway.upgrade import Door
 from infra.keys import Sealer, open_sealer, read_or_create_secret
 from infra.settings.behaviour import AuthSettings
@@ -126,9 +127,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Stops all parts; whatever is still in flight is waited for first."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop(*self._tasks)
         await self._runner.cleanup()
         await self._producer.close()
         await self._services.bells.close()

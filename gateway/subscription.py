@@ -204,6 +204,8 @@ class Subscription:
         except Refused as refused:
             self._refuse(frame_id, refused)
             return
+        if self._closed:
+            return
         self._epoch = page.epoch
         resumed = _resumable(page, position)
         self._outbox.put(
@@ -251,6 +253,8 @@ class Subscription:
             await self._feed.attached.wait()
             self._held = []
             page = await self._page()
+            if self._closed:
+                return
             try:
                 self._authorise(page)
             except Refused as refused:
@@ -264,6 +268,8 @@ class Subscription:
         """Reads until Redis answers; the client keeps its socket meanwhile."""
         pause = 0.05
         while True:
+            if self._closed:
+                raise asyncio.CancelledError
             try:
                 return await self._read_model.read(self._keys, self._seq)
             except Unavailable:

@@ -2,84 +2,59 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
-import json
 import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import redis.asyncio
-from redis_sink_parts import EVENTS_0, TOKENS_0, ConversationLog, PlainOpener, piece
+from redis_sink_parts import (
+    EVENTS_0,
+    TOKENS_0,
+    ConversationLog,
+    PlainOpener,
+    piece,
+    running_redis,
+)
 
 from gateway.dev_tokens import dev_token
 from gateway.server import Gateway, open_gateway
-from infra.kafka_admin import apply_topics
 from infra.keys import open_sealer, read_or_create_secret
 from infra.schema_registry import SchemaRegistry
 from infra.settings.loading import Settings, load_settings
 from schemas.events import ConversationStarted
-from schemas.topics import EVENTS, TOPICS
+from schemas.topics import EVENTS
 from sinks.port import Delivery, TopicPartition
 from sinks.redis.sink import RedisSink
 
 __all__ = ["piece"]
 
 EPOCH = "epoch-1"
-START_S = 120
 
 
-@functools.cache
-def stack_folder() -> Path:
-    """The data folder of a running stack with all topics, one for the whole run of the tests.
+@dataclass(frozen=True)
+class Backing:
+    """What a gateway stands on: the log and the registry of the stack, and a Redis of its own.
 
-    `PARLEY_TEST_STACK` names one that runs already; otherwise one is started until the end.
+    Its own, since the stack's Redis is written by the stack's sink, and here the tests write.
     """
-    given = os.environ.get("PARLEY_TEST_STACK")
-    if given:
-        prepare(Path(given))
-        return Path(given)
-    place = tempfile.TemporaryDirectory(prefix="parley-gateway-")
-    folder = Path(place.name) / "data"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "infra.local", "--data", str(folder)], stdout=subprocess.DEVNULL
-    )
 
-    def stop() -> None:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-        place.cleanup()
-
-    atexit.register(stop)
-    wait_for_stack(folder, process)
-    prepare(folder)
-    return folder
+    folder: Path
+    redis_url: str
 
 
-def wait_for_stack(folder: Path, process: subprocess.Popen[bytes]) -> None:
-    addresses = folder / "stack.json"
-    deadline = time.monotonic() + START_S
-    while True:
-        assert process.poll() is None, "the stack did not start"
-        if addresses.exists() and "redis" in json.loads(addresses.read_text()):
-            return
-        assert time.monotonic() < deadline, "the stack is not ready"
-        time.sleep(0.1)
-
-
-def prepare(folder: Path) -> None:
-    settings = load_settings(folder)
-    apply_topics(settings.kafka.bootstrap_servers, {}, TOPICS)
-    registry(settings).register(TOPICS)
+@contextmanager
+def backing_of(request: pytest.FixtureRequest, redis_folder: Path) -> Iterator[Backing]:
+    """On the stack of this run; `GATEWAY_TEST_STACK` names the folder of one that is up already."""
+    given = os.environ.get("GATEWAY_TEST_STACK")
+    folder = Path(given) if given else request.getfixturevalue("stack").folder
+    with running_redis(redis_folder) as server:
+        yield Backing(folder, server.url)
 
 
 def registry(settings: Settings) -> SchemaRegistry:
@@ -133,8 +108,12 @@ class Parts:
 
 
 @asynccontextmanager
-async def running_gateway(**gateway: Any) -> AsyncIterator[Parts]:
-    settings = load_settings(stack_folder(), gateway={"port": 0, "drain_ms": 100, **gateway})
+async def running_gateway(backing: Backing, **gateway: Any) -> AsyncIterator[Parts]:
+    settings = load_settings(
+        backing.folder,
+        redis={"url": backing.redis_url},
+        gateway={"port": 0, "drain_ms": 100, **gateway},
+    )
     parts = await open_gateway(settings, schema_ids=registry(settings))
     connection = redis.asyncio.Redis.from_url(settings.redis.url)
     await connection.set("parley:epoch", EPOCH)

@@ -11,8 +11,10 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from gateway_parts import (
+    Backing,
     Parts,
     Projector,
+    backing_of,
     frames_until,
     registry,
     running_gateway,
@@ -25,9 +27,17 @@ from schemas.topics import COMMANDS, conversation_key
 from schemas.wire import TopicWire
 
 
+@pytest.fixture(scope="module")
+def backing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Backing]:
+    with backing_of(request, tmp_path_factory.mktemp("redis")) as backing:
+        yield backing
+
+
 @pytest.fixture
-async def parts() -> AsyncIterator[Parts]:
-    async with running_gateway(sockets_per_user=100) as parts:
+async def parts(backing: Backing) -> AsyncIterator[Parts]:
+    async with running_gateway(backing, sockets_per_user=100) as parts:
         yield parts
 
 
@@ -50,14 +60,19 @@ class CommandLog:
         self._consumer.assign(assigned)
         self._wire = TopicWire(COMMANDS, registry(parts.settings))
 
-    def read(self, count: int) -> list[tuple[Any, Any]]:
+    def read(self, count: int, conversation_id: str) -> list[tuple[Any, Any]]:
+        """Commands that a client sent to a conversation; the stages of the stack add theirs."""
         found: list[tuple[Any, Any]] = []
         deadline = time.monotonic() + 10
         while len(found) < count:
             assert time.monotonic() < deadline, f"{len(found)} of {count} commands"
             message = self._consumer.poll(0.2)
-            if message is not None and message.error() is None:
-                found.append((message, self._wire.decode(message.value())))
+            if message is None or message.error() is not None:
+                continue
+            command = self._wire.decode(message.value())
+            place = (command.envelope.origin, command.envelope.conversation_id)
+            if place == ("client", conversation_id):
+                found.append((message, command))
         return found
 
 
@@ -83,7 +98,7 @@ async def test_a_message_is_in_the_log_when_its_ok_arrives_and_opens_with_its_ke
     ws = await parts.socket()
     await ws.send_json(send(c, "m1", "my card ends in 1234"))
     assert await ws.receive_json(timeout=10) == {"t": "ok", "id": 1, "mid": "m1", "dup": False}
-    ((message, command),) = commands.read(1)
+    ((message, command),) = commands.read(1, c)
     assert type(command) is SubmitMessage
     assert message.key() == conversation_key("demo", c)
     assert (command.mid, command.envelope.origin) == ("m1", "client")
@@ -108,7 +123,7 @@ async def test_a_repeated_message_is_the_same_command_and_another_body_is_told_a
         await ws.send_json(send(c, "m1", text, frame_id))
         ok = await ws.receive_json(timeout=10)
         assert (ok["t"], ok["dup"]) == ("ok", frame_id > 1)
-    first, again, other = (command.envelope for _, command in commands.read(3))
+    first, again, other = (command.envelope for _, command in commands.read(3, c))
     assert first.command_id == again.command_id == other.command_id
     assert first.body_hmac == again.body_hmac != other.body_hmac
 
@@ -122,7 +137,7 @@ async def test_commands_of_a_conversation_keep_their_order(
         await ws.send_json(send(c, f"m{number}", f"text {number}", number))
     acknowledged = [(await ws.receive_json(timeout=10))["mid"] for _ in range(30)]
     assert acknowledged == [f"m{number}" for number in range(30)]
-    assert [command.mid for _, command in commands.read(30)] == acknowledged
+    assert [command.mid for _, command in commands.read(30, c)] == acknowledged
 
 
 async def test_every_kind_of_command_reaches_the_log(parts: Parts, commands: CommandLog) -> None:
@@ -145,7 +160,7 @@ async def test_every_kind_of_command_reaches_the_log(parts: Parts, commands: Com
     for frame in frames:
         await ws.send_json(frame)
         assert (await ws.receive_json(timeout=10))["t"] == "ok"
-    cancel, bad, good, close = (command for _, command in commands.read(4))
+    cancel, bad, good, close = (command for _, command in commands.read(4, c))
     assert (type(cancel), cancel.turn_id) == (CancelTurn, "turn-1")
     assert (type(bad), bad.score, bad.comment) == (SubmitFeedback, -1, None)
     assert good.comment is not None

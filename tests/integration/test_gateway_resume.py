@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from gateway_parts import Parts, Projector, frames_until, piece, running_gateway
+from gateway_parts import (
+    Backing,
+    Parts,
+    Projector,
+    backing_of,
+    frames_until,
+    piece,
+    running_gateway,
+)
 
 from parley.client.cursor import Applied, Cursor, Event, Gap, Reset, Text
 
 
+@pytest.fixture(scope="module")
+def backing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Backing]:
+    with backing_of(request, tmp_path_factory.mktemp("redis")) as backing:
+        yield backing
+
+
 @pytest.fixture
-async def parts() -> AsyncIterator[Parts]:
-    async with running_gateway(token_merge_ms=5, sockets_per_user=100) as parts:
+async def parts(backing: Backing) -> AsyncIterator[Parts]:
+    async with running_gateway(backing, token_merge_ms=5, sockets_per_user=100) as parts:
         yield parts
 
 

@@ -8,20 +8,36 @@ import json
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
 import pytest
-from gateway_parts import Parts, Projector, frames_until, piece, running_gateway
+from gateway_parts import (
+    Backing,
+    Parts,
+    Projector,
+    backing_of,
+    frames_until,
+    piece,
+    running_gateway,
+)
 
 from gateway.dev_tokens import dev_token
 
 
+@pytest.fixture(scope="module")
+def backing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Backing]:
+    with backing_of(request, tmp_path_factory.mktemp("redis")) as backing:
+        yield backing
+
+
 @pytest.fixture
-async def parts() -> AsyncIterator[Parts]:
-    async with running_gateway() as parts:
+async def parts(backing: Backing) -> AsyncIterator[Parts]:
+    async with running_gateway(backing) as parts:
         yield parts
 
 
@@ -190,14 +206,16 @@ async def test_a_first_frame_that_is_not_hello_ends_with_4502(parts: Parts) -> N
 # Time
 
 
-async def test_silence_after_the_upgrade_ends_with_4502() -> None:
-    async with running_gateway(hello_ms=100) as parts:
+async def test_silence_after_the_upgrade_ends_with_4502(backing: Backing) -> None:
+    async with running_gateway(backing, hello_ms=100) as parts:
         ws = await parts.socket(hello=False)
         assert (await verdict(ws))[0] == 4502
 
 
-async def test_a_ping_without_pong_ends_with_4412_and_a_pong_keeps_the_socket() -> None:
-    async with running_gateway(ping_ms=100, pong_ms=150) as parts:
+async def test_a_ping_without_pong_ends_with_4412_and_a_pong_keeps_the_socket(
+    backing: Backing,
+) -> None:
+    async with running_gateway(backing, ping_ms=100, pong_ms=150) as parts:
         answering = await parts.socket("a")
         silent = await parts.socket("b")
         for _ in range(4):
@@ -222,8 +240,10 @@ async def test_a_token_about_to_expire_is_asked_for_and_a_new_one_must_be_the_sa
 # Flow
 
 
-async def test_a_client_that_reads_nothing_is_held_to_its_bound_and_then_sent_away() -> None:
-    async with running_gateway(stalled_ms=1500, unsent_bytes=65_536) as parts:
+async def test_a_client_that_reads_nothing_is_held_to_its_bound_and_then_sent_away(
+    backing: Backing,
+) -> None:
+    async with running_gateway(backing, stalled_ms=1500, unsent_bytes=65_536) as parts:
         c = f"slow-{uuid4().hex[:8]}"
         log = parts.log(c, "slow")
         projector = Projector(parts.redis)
@@ -251,8 +271,8 @@ async def test_a_client_that_reads_nothing_is_held_to_its_bound_and_then_sent_aw
         assert most < 65_536 + 20_000
 
 
-async def test_a_slow_client_is_caught_up_from_redis_when_it_reads_again() -> None:
-    async with running_gateway(unsent_bytes=65_536) as parts:
+async def test_a_slow_client_is_caught_up_from_redis_when_it_reads_again(backing: Backing) -> None:
+    async with running_gateway(backing, unsent_bytes=65_536) as parts:
         c = f"slow-{uuid4().hex[:8]}"
         log = parts.log(c, "slow")
         projector = Projector(parts.redis)
@@ -285,8 +305,8 @@ async def test_a_slow_client_is_caught_up_from_redis_when_it_reads_again() -> No
                 seq = frame["seq"]
 
 
-async def test_streamed_text_is_merged_but_its_first_piece_goes_at_once() -> None:
-    async with running_gateway(token_merge_ms=200) as parts:
+async def test_streamed_text_is_merged_but_its_first_piece_goes_at_once(backing: Backing) -> None:
+    async with running_gateway(backing, token_merge_ms=200) as parts:
         c = f"fast-{uuid4().hex[:8]}"
         log = parts.log(c)
         projector = Projector(parts.redis)
@@ -327,10 +347,10 @@ async def test_draining_sends_everyone_away_with_4499_and_is_no_longer_ready(par
 
 
 async def test_a_connection_that_never_finishes_its_request_is_closed(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
+    backing: Backing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.server.HEADER_TIMEOUT_S", 1.0)
-    async with running_gateway() as parts:
+    async with running_gateway(backing) as parts:
         host, port = parts.gateway.address.split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"GET /v1/ws HTTP/1.1\r\nHost: x\r\n")
@@ -355,11 +375,11 @@ async def test_development_tokens_are_for_local_pages_only(parts: Parts) -> None
             assert response.status == 403, headers
 
 
-async def test_a_port_in_use_is_said_in_a_sentence() -> None:
+async def test_a_port_in_use_is_said_in_a_sentence(backing: Backing) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(Exception, match=f"can't listen on 127.0.0.1:{port}"):
-            async with running_gateway(port=port):
+            async with running_gateway(backing, port=port):
                 pass
