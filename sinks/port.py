@@ -62,6 +62,9 @@ class Sink(Protocol):
     batch_records_max: int
     batch_wait_ms: int
     """How long the engine may collect a batch; 0 takes what is there."""
+    commit_every_ms: int
+    """How rarely the engine may commit; 0 commits each position that comes back. A sink that keeps
+    its own positions needs the committed ones only to show its lag."""
 
     async def assigned(
         self, committed: Mapping[TopicPartition, Position | None]

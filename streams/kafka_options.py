@@ -33,7 +33,6 @@ class KafkaOptions:
     def for_consumer(self, group: str) -> Options:
         """A group member whose offsets the engine commits."""
         options: Options = {
-            "fetch.wait.max.ms": 10,
             "fetch.queue.backoff.ms": 5,
             **self.common,
             **self.consumer,
@@ -57,7 +56,6 @@ class KafkaOptions:
     def for_reader(self, *, committed: bool, group: str = "parley-reader") -> Options:
         """A consumer outside of any group, which is told its partitions and reads to their end."""
         return {
-            "fetch.wait.max.ms": 10,
             "fetch.queue.backoff.ms": 5,
             **self.common,
             **self.consumer,

@@ -49,6 +49,8 @@ class SinkStage:
         self._waiting: dict[TopicPartition, list[Delivery]] = {}
         self._reached: dict[TopicPartition, int] = {}
         self._flush_at_us: int | None = None
+        self._uncommitted: dict[TopicPartition, Position] = {}
+        self._commit_at_us: int | None = None
         self._backoff = Backoff()
 
     def __repr__(self) -> str:
@@ -78,10 +80,12 @@ class SinkStage:
         for partition in partitions:
             self._waiting.pop(partition, None)
             self._reached.pop(partition, None)
+            self._uncommitted.pop(partition, None)
         asyncio.run_coroutine_threadsafe(self._sink.revoked(partitions), self._loop).result()
 
     def wake_at_us(self) -> int | None:
-        return self._flush_at_us
+        wanted = [at for at in (self._flush_at_us, self._commit_at_us) if at is not None]
+        return min(wanted, default=None)
 
     async def _begin(
         self, committed: dict[TopicPartition, Position | None]
@@ -106,15 +110,14 @@ class SinkStage:
             self._collect(partition, messages)
         if self._flush_at_us is None and self._reached:
             self._flush_at_us = batch.polled_at_us + self._sink.batch_wait_ms * 1000
-        if self._is_full() or self._is_due():
+        if self._is_full() or _is_due(self._flush_at_us):
             await self._flush()
+        if _is_due(self._commit_at_us):
+            await self._commit_rest()
 
     def _is_full(self) -> bool:
         longest = max(map(len, self._waiting.values()), default=0)
         return longest >= self._sink.batch_records_max
-
-    def _is_due(self) -> bool:
-        return self._flush_at_us is not None and self._flush_at_us <= time.time_ns() // 1000
 
     def _collect(self, partition: TopicPartition, messages: Sequence[Message]) -> None:
         waiting = self._waiting.setdefault(partition, [])
@@ -143,7 +146,7 @@ class SinkStage:
             self._backoff.reset()
             wait_s = self._sink.batch_wait_ms / 1000
         if self._reached:
-            self._flush_at_us = time.time_ns() // 1000 + int(wait_s * 1e6)
+            self._flush_at_us = _now_us() + int(wait_s * 1e6)
         self._metrics.batch_seconds.labels(self.name).observe(time.monotonic() - began)
 
     async def _write(self, partition: TopicPartition) -> None:
@@ -160,13 +163,27 @@ class SinkStage:
             position, left = Position(reached), []
         if not left and position.offset < reached:
             position = Position(reached, position.note)
-        await self._commit_of(partition)(position)
+        if self._sink.commit_every_ms:
+            self._uncommitted[partition] = position
+            if self._commit_at_us is None:
+                self._commit_at_us = _now_us() + self._sink.commit_every_ms * 1000
+        else:
+            await self._commit_of(partition)(position)
         self._waiting[partition] = left
         if not left:
             del self._reached[partition]
         self._metrics.records.labels(self.name).inc(len(batch) - len(left))
         self._metrics.committed.labels(self.name, *map(str, partition)).set(position.offset)
         self._metrics.last_commit.labels(self.name).set_to_current_time()
+
+    async def _commit_rest(self) -> None:
+        """Commits what was written since the last time, of all partitions at once."""
+        self._commit_at_us = None
+        positions, self._uncommitted = self._uncommitted, {}
+        try:
+            await self._source.call(lambda consumer: _commit(consumer, positions))
+        except Unavailable as error:
+            log.info("%s: %s", self.name, error)  # the next commit says the same and more
 
     async def _go_back(self, partition: TopicPartition, position: Position) -> None:
         """What the sink wrote before is gone, so it gets that again."""
@@ -178,7 +195,7 @@ class SinkStage:
 
     def _commit_of(self, partition: TopicPartition) -> Commit:
         async def commit(position: Position) -> None:
-            await self._source.call(lambda consumer: _commit(consumer, partition, position))
+            await self._source.call(lambda consumer: _commit(consumer, {partition: position}))
 
         return commit
 
@@ -198,10 +215,18 @@ class SinkStage:
                 )
 
 
-def _commit(consumer: Consumer, partition: TopicPartition, position: Position) -> None:
-    offset = Assigned(partition.topic, partition.partition, position.offset, position.note)
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _is_due(at_us: int | None) -> bool:
+    return at_us is not None and at_us <= _now_us()
+
+
+def _commit(consumer: Consumer, positions: Mapping[TopicPartition, Position]) -> None:
+    offsets = [Assigned(*p, position.offset, position.note) for p, position in positions.items()]
     try:
-        consumer.commit(offsets=[offset], asynchronous=False)
+        consumer.commit(offsets=offsets, asynchronous=False)
     except KafkaException as error:
         reason = error.args[0]
         if reason.fatal():

@@ -65,6 +65,7 @@ class ClickHouseSink:
 
     name = "clickhouse"
     topics: tuple[Topic, ...] = (EVENTS,)
+    commit_every_ms = 0
 
     def __init__(
         self,

@@ -38,6 +38,7 @@ class RedisSink:
     topics: tuple[Topic, ...] = (EVENTS, TOKENS)
     batch_records_max = 500
     batch_wait_ms = 0
+    commit_every_ms = 1000
 
     def __init__(
         self, redis: Redis, opener: Opener, *, epoch: str, meter: Meter | None = None
