@@ -18,6 +18,7 @@ from redis_sink_parts import (
     TOKENS_0,
     ConversationLog,
     PlainOpener,
+    RedisServer,
     piece,
     running_redis,
 )
@@ -45,7 +46,11 @@ class Backing:
     """
 
     folder: Path
-    redis_url: str
+    redis: RedisServer
+
+    @property
+    def redis_url(self) -> str:
+        return self.redis.url
 
 
 @contextmanager
@@ -54,7 +59,7 @@ def backing_of(request: pytest.FixtureRequest, redis_folder: Path) -> Iterator[B
     given = os.environ.get("GATEWAY_TEST_STACK")
     folder = Path(given) if given else request.getfixturevalue("stack").folder
     with running_redis(redis_folder) as server:
-        yield Backing(folder, server.url)
+        yield Backing(folder, server)
 
 
 def registry(settings: Settings) -> SchemaRegistry:
