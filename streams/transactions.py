@@ -93,6 +93,12 @@ class Transactions:
             _repeat(lambda: producer.commit_transaction(CALL_S))
         except KafkaException as error:
             raise _verdict(producer, error.args[0]) from error
+        except SystemError as error:
+            # A fatal error can come up in the middle of telling of deliveries; then Python says
+            # that the callback returned "with an exception set", and the error is the cause.
+            if isinstance(error.__cause__, KafkaException):
+                raise _verdict(producer, error.__cause__.args[0]) from error
+            raise
 
     def _initialised(self, partition: TopicPartition) -> Producer:
         options = self._options.for_transactions(f"parley-{self._stage}-p{partition.partition}")
