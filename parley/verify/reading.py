@@ -38,11 +38,16 @@ class LogReader:
         self.unreadable: list[tuple[int, int, str]] = []
         """Partition, offset and reason of records that are no events of theirs."""
 
-    def read(self, partitions: Sequence[int]) -> Iterator[Event]:
-        """Events up to the present end. Raises `Unavailable` when Kafka does not answer."""
+    def read(self, partitions: Sequence[int], key: bytes | None = None) -> Iterator[Event]:
+        """Events up to the present end, those of one key only if it is given.
+
+        Raises `Unavailable` when Kafka does not answer.
+        """
         starts = {p: self._next[p] for p in partitions}
         for partition, messages, next_offset in _stretches(EVENTS.name, starts, self._options):
             for message in messages:
+                if key is not None and message.key() != key:
+                    continue
                 try:
                     delivery = self._decoder.decode(message)
                 except Invalid as error:
