@@ -14,11 +14,11 @@ from redis.asyncio import Redis
 from schemas.topics import EVENTS, TOKENS, Topic
 from sinks.port import Commit, Delivery, Position, TopicPartition
 from sinks.redis.events import EventProjection
-from sinks.redis.keys import offset_key
+from sinks.redis.keys import EPOCH, offset_key
 from sinks.redis.meter import Meter, NoMeter
 from sinks.redis.partition import Partition, TailLost
 from sinks.redis.pieces import PieceProjection
-from sinks.redis.scripts import Scripts, run
+from sinks.redis.scripts import Scripts, redis_failures, run
 from sinks.redis.texts import Opener
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,25 @@ class RedisSink:
             return (await self._claim([source]))[source]
         partition.known = batch[-1].offset + 1
         return Position(partition.known)
+
+    async def check(self) -> Mapping[TopicPartition, Position]:
+        """Where to go back to, for partitions that Redis lost the tail of while nothing came.
+
+        Call it now and then, never during a `write`. Raises `Unavailable`.
+        """
+        partitions = list(self._partitions.items())
+        keys = [offset_key(*source) for source, _ in partitions]
+        with redis_failures():
+            epoch, *offsets = await self._redis.mget([EPOCH, *keys])
+        lost = [
+            source
+            for (source, partition), offset in zip(partitions, offsets, strict=True)
+            if epoch is None or int(offset or -1) < partition.known
+        ]
+        for source in lost:
+            log.warning("feeding Redis again: it lost the tail of %s/%d", *source)
+            self._meter.tail_lost(*source)
+        return await self._claim(lost) if lost else {}
 
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Forgets the partitions."""

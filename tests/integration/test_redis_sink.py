@@ -29,9 +29,11 @@ from redis_sink_parts import (
 )
 
 from infra.keys.errors import KeyErased, KeyStoreUnavailable, SealBroken
+from infra.telemetry.metrics import Metrics
 from schemas.failures import Unavailable
 from sinks.redis import keys as redis_keys
 from sinks.redis.keys import conversation_keys
+from sinks.redis.meter import MetricsMeter
 from sinks.redis.sink import RedisSink
 
 KEYS = conversation_keys("demo", "c-1")
@@ -359,6 +361,39 @@ async def test_a_redis_that_is_emptied_under_the_sink_is_fed_again(
     await connection.flushall()
     await feed(new_sink(connection), log)
     assert healed == dump(server.url)
+
+
+async def test_a_redis_that_lost_its_tail_is_found_out_also_when_nothing_comes(
+    connection: redis.asyncio.Redis, log: ConversationLog
+) -> None:
+    log.exchange("m1", "q", "a")
+    counts = Counts()
+    sink = new_sink(connection, meter=counts)
+    engine = await feed(sink, log)
+    assert await sink.check() == {}
+    await connection.set(redis_keys.offset_key(*EVENTS_0), 4)
+    assert {s: p.offset for s, p in (await sink.check()).items()} == {EVENTS_0: 4}
+    assert await sink.check() == {}
+    await connection.flushall()
+    assert {p.offset for p in (await sink.check()).values()} == {0}
+    engine.at = dict.fromkeys(engine.at, 0)
+    await engine.drain()
+    assert await connection.hget(KEYS.view, "seq") == b"5"
+    assert ("tail_lost", *TOKENS_0) in counts.seen
+
+
+async def test_the_process_metrics_count_what_was_done(
+    connection: redis.asyncio.Redis, log: ConversationLog
+) -> None:
+    metrics = Metrics()
+    log.exchange("m1", "q", "a")
+    sink = new_sink(connection, meter=MetricsMeter(metrics))
+    engine = await feed(sink, log)
+    engine.at[EVENTS_0] = 3
+    await engine.drain()
+    value = metrics.registry.get_sample_value
+    assert value("parley_sink_rows_total", {"sink": "redis", "table": "events"}) == 5
+    assert value("parley_sink_skipped_total", {"sink": "redis", "reason": "repeated"}) == 2
 
 
 async def test_a_redis_that_is_rolled_back_under_the_sink_is_fed_what_it_lost(
