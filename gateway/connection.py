@@ -75,6 +75,9 @@ class Connection:
             self._judge(ended.close, ended.reason)
         except (ConnectionError, aiohttp.ClientError):
             _LOG.debug("a socket was lost")
+        except Exception:
+            _LOG.exception("a socket broke")
+            self._judge(RESUBSCRIBE)
         except asyncio.CancelledError:
             # `end` interrupts the reading this way; any other cancellation goes on.
             if self._verdict is None or self._task is None or self._task.uncancel():
@@ -147,6 +150,9 @@ class Connection:
 
     async def _write(self, frame: bytes) -> None:
         await self._ws.send_frame(frame, aiohttp.WSMsgType.TEXT)
+        # Every frame begins with its kind: {"t":"event",…
+        kind = frame[6 : frame.index(b'"', 6)].decode()
+        self._services.metrics.frames_out.labels(kind).inc()
 
     def _buffered(self) -> int:
         return self._transport.get_write_buffer_size()

@@ -77,7 +77,7 @@ class Hello(_Part):
     kind: ClassVar = "hello"
     v: Annotated[int, Field(strict=True)]
     token: Annotated[str, Field(strict=True, max_length=16_384)] | None = None
-    subs: tuple[Position, ...] = ()
+    subs: Annotated[tuple[Position, ...], Field(max_length=256)] = ()
     id: FrameId | None = None
 
 

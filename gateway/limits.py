@@ -21,7 +21,7 @@ from gateway.refusals import Ended, ErrorCode, Refused
 
 _LOG = logging.getLogger(__name__)
 
-REDIS_WAIT_S = 0.1
+REDIS_WAIT_S = 0.25
 REDIS_PAUSE_S = 1.0
 """After Redis did not answer, it is left alone for this long."""
 SUBJECTS_MAX = 20_000

@@ -145,7 +145,10 @@ class Session:
         subscription.open(frame_id, position)
 
     def _opened(self, kind: str) -> None:
-        self._services.metrics.resumes.labels(kind).inc()
+        if kind == "slow":
+            self._services.metrics.slow_clients.inc()
+        else:
+            self._services.metrics.resumes.labels(kind).inc()
 
     def _ended(self, subscription: Subscription) -> None:
         if self._subscriptions.get(subscription.conversation) is subscription:

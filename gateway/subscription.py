@@ -57,9 +57,10 @@ class AnswerCursor:
 
 
 class Opened(Protocol):
-    """Told once how the subscription began: `resumed`, `snapshot` or `caught_up`."""
+    """Told how the subscription began, and what happened to it later."""
 
-    def __call__(self, kind: str) -> None: ...
+    def __call__(self, kind: str) -> None:
+        """`kind` is resumed or snapshot; later slow, and caught_up for another snapshot."""
 
 
 class Subscription:
@@ -134,15 +135,15 @@ class Subscription:
         self._rang.set()
         if not self._live:
             self._hold(event)
-        elif event.seq > self._seq and not self._pass_event(event):
-            self._start(self._catch_up())
+        elif not self._pass_event(event):
+            self._fall_back()
 
     def on_stretch(self, stretch: Stretch) -> None:
         """A stretch of an answer from the feed."""
         if not self._live:
             self._hold(stretch)
         elif not self._pass_stretch(stretch):
-            self._start(self._catch_up())
+            self._fall_back()
 
     def on_attached(self) -> None:
         """The feed is whole from here on; what came while it was not must be read."""
@@ -150,6 +151,12 @@ class Subscription:
         self._held = None
         if self._live:
             self._start(self._catch_up())
+
+    def _fall_back(self) -> None:
+        """From live to reading: something is missing, or the client is too slow."""
+        if self._outbox.full:
+            self._on_opened("slow")
+        self._start(self._catch_up())
 
     def _hold(self, item: Logged | Stretch) -> None:
         """Keeps what rings while a page is being read; too much of it means reading again."""

@@ -8,7 +8,7 @@ from types import TracebackType
 
 import aiohttp
 
-from parley.client.conversation import Conversation, new_id
+from parley.client.conversation import Conversation, OnItem, new_id
 from parley.client.cursor import Cursor
 from parley.client.line import SocketLine
 
@@ -61,9 +61,14 @@ class Client:
         return tuple(self._lines)
 
     async def conversation(
-        self, conversation_id: str | None = None, cursor: Cursor | None = None
+        self,
+        conversation_id: str | None = None,
+        cursor: Cursor | None = None,
+        on_item: OnItem = lambda item: None,
     ) -> Conversation:
         """Follows a conversation (a new one by default), from a cursor if there is one.
+
+        `on_item` is called with everything that is applied, from the first replayed event on.
 
         Waits for a free place when all sockets are full. Raises `ConversationRefused` and
         `GatewayClosed`.
@@ -71,7 +76,7 @@ class Client:
         async with self._room:
             await self._room.wait_for(self._has_place)
             line = self._line()
-            conversation = Conversation(conversation_id or new_id(), line, cursor)
+            conversation = Conversation(conversation_id or new_id(), line, cursor, on_item)
             line.follow(conversation)
         await conversation.subscribed()
         return conversation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 from parley.client.cursor import Applied, Cursor
@@ -19,6 +19,9 @@ def new_id() -> str:
     """A ULID: 48 bits of milliseconds and 80 random bits, so ids sort by time."""
     number = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(80)
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+OnItem = Callable[[Applied], None]
 
 
 class Line(Protocol):
@@ -36,11 +39,18 @@ class Line(Protocol):
 class Conversation:
     """A conversation that is followed over a line."""
 
-    def __init__(self, conversation_id: str, line: Line, cursor: Cursor | None = None) -> None:
+    def __init__(
+        self,
+        conversation_id: str,
+        line: Line,
+        cursor: Cursor | None = None,
+        on_item: OnItem = lambda item: None,
+    ) -> None:
         self.id = conversation_id
         self.cursor = cursor or Cursor()
         self.head = 0
         self._line = line
+        self._on_item = on_item
         self._exchanges: dict[str, Exchange] = {}
         self._queues: list[asyncio.Queue[Applied | None]] = []
         self._subscribed = asyncio.Event()
@@ -95,10 +105,16 @@ class Conversation:
         await self._subscribed.wait()
         self._raise()
 
-    async def items(self) -> AsyncIterator[Applied]:
-        """Everything that is applied from now on, until the conversation is left."""
+    def items(self) -> AsyncIterator[Applied]:
+        """Everything that is applied after this call, until the conversation is left.
+
+        What a subscription replays may come earlier; `on_item` of `Client.conversation` has all.
+        """
         queue: asyncio.Queue[Applied | None] = asyncio.Queue()
         self._queues.append(queue)
+        return self._iterate(queue)
+
+    async def _iterate(self, queue: asyncio.Queue[Applied | None]) -> AsyncIterator[Applied]:
         try:
             while (item := await queue.get()) is not None:
                 yield item
@@ -122,6 +138,7 @@ class Conversation:
             self._subscribed.set()
         if item is None:
             return
+        self._on_item(item)
         for mid, exchange in list(self._exchanges.items()):
             exchange.apply(item)
             if exchange.outcome is not None:
