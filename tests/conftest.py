@@ -57,6 +57,17 @@ def stack(
         Stack(folder).stop()
 
 
+@pytest.fixture
+def slow_answers(stack: RunningStack) -> Iterator[RunningStack]:
+    """The stack with answers whose pieces come slowly enough to be interrupted."""
+    settings = stack.folder / "settings.toml"
+    settings.write_text("[answering]\npace_ms = 150.0\n")
+    stack.kill("worker-think")
+    yield stack
+    settings.unlink()
+    stack.kill("worker-think")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """A failed test of the stack shows what the parts complained about."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -69,6 +70,12 @@ class RunningStack:
             return found.state is State.READY and found.pid not in (0, before)
 
         wait_for(ready, f"{part} to be ready again", timeout_s)
+
+    def kill(self, part: str) -> None:
+        """Ends a part as a power cut would, and waits for the next one."""
+        pid = self.pid(part)
+        os.kill(pid, signal.SIGKILL)
+        self.restarted(part, pid)
 
     def complaints(self, lines: int = 12) -> str:
         """The last warnings and errors of every part."""

@@ -62,8 +62,8 @@ def ask_sql(screen: Screen, settings: Settings, talks: Sequence[Talk]) -> None:
             time.sleep(0.1)
     finally:
         clickhouse.close()
-    run(screen, settings.data_dir, "sql", BY_TENANT)
-    run(screen, settings.data_dir, "sql", BY_INTENT)
+    run(screen, settings.data_dir, "sql", BY_TENANT, "--format", "table")
+    run(screen, settings.data_dir, "sql", BY_INTENT, "--format", "table")
     screen.kept(f"all {wanted} answers are rows in ClickHouse, each once")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import pytest
 from running_stack import RunningStack, wait_for
 
@@ -78,6 +81,23 @@ async def test_each_tenant_answers_from_its_own_knowledge(stack: RunningStack) -
     documents = {cited["document"] for cited in theirs.citations}
     assert "delivery-slots" in documents
     assert documents.isdisjoint(cited["document"] for cited in ours.citations)
+
+
+async def test_the_log_command_prints_the_events_that_the_client_saw(stack: RunningStack) -> None:
+    conversation, _, seen = await talk(stack, "How do I close my account?")
+    answered = await asyncio.to_thread(stack.parley, "log", conversation, "--json")
+    assert answered.code == 0, answered.err
+    events = [json.loads(line) for line in answered.out.splitlines()]
+    shown = [(item.seq, item.type) for item in seen if isinstance(item, Event)]
+    assert [(event["envelope"]["seq"], event["type"]) for event in events] == shown
+
+
+async def test_every_copy_agrees_with_the_log(stack: RunningStack) -> None:
+    await talk(stack, "Where can I use my card?")
+    answered = await asyncio.to_thread(stack.parley, "verify", "--json")
+    assert answered.code == 0, answered.out
+    assert answered.json["agrees"]
+    assert answered.json["conversations"] > 0
 
 
 async def test_clickhouse_has_the_conversation_as_it_was(stack: RunningStack) -> None:

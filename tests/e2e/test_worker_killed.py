@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 from running_stack import RunningStack
@@ -17,24 +16,6 @@ from parley.talk import ask, open_client
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 ANSWERING = "worker-think"
-
-
-@pytest.fixture
-def slow_answers(stack: RunningStack) -> Iterator[RunningStack]:
-    """Answers whose pieces come slowly enough to be interrupted."""
-    path = stack.folder / "settings.toml"
-    path.write_text("[answering]\npace_ms = 150\n")
-    kill(stack, ANSWERING)
-    yield stack
-    path.unlink()
-    kill(stack, ANSWERING)
-
-
-def kill(stack: RunningStack, part: str) -> None:
-    """Ends a part as a power cut would, and waits for the next one."""
-    pid = stack.pid(part)
-    os.kill(pid, signal.SIGKILL)
-    stack.restarted(part, pid)
 
 
 async def test_the_answer_arrives_whole_with_a_second_attempt(slow_answers: RunningStack) -> None:
