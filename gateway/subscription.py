@@ -17,13 +17,14 @@ from typing import Any, Protocol
 from gateway import replies
 from gateway.authorise import may_read
 from gateway.bells import Bells
+from gateway.delivery import Delivery, resumable
 from gateway.frames import Position
 from gateway.outbox import Outbox
-from gateway.read_model import Logged, Page, ReadModel, snapshot_state
+from gateway.read_model import Logged, Page, ReadModel
 from gateway.refusals import ErrorCode, Refused, temporary
 from gateway.token_merge import Stretch
 from schemas.failures import Unavailable
-from sinks.redis.keys import LOG_EVENTS_MAX, conversation_keys
+from sinks.redis.keys import conversation_keys
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,8 +33,6 @@ LAG_WAIT_S = 2.0
 ATTACH_WAIT_S = 5.0
 HELD_MAX = 256
 RETRY_S_MAX = 2.0
-TURN_STARTS = frozenset(("TurnStarted", "TurnRestarted"))
-TURN_ENDS = frozenset(("TurnCompleted", "TurnFailed", "TurnCancelled", "TurnRefused"))
 
 FrameId = int | str | None
 
@@ -45,15 +44,6 @@ class Reader:
     tenant_id: str
     subject: str
     roles: frozenset[str]
-
-
-@dataclass(slots=True)
-class AnswerCursor:
-    """How much of which answer the client has."""
-
-    turn: str
-    attempt: int
-    at: int
 
 
 class Opened(Protocol):
@@ -89,10 +79,7 @@ class Subscription:
         self._on_broken = on_broken
         self._on_owner = on_owner
         self._on_opened = on_opened
-        self._epoch = ""
-        self._seq = 0
-        self._answer: AnswerCursor | None = None
-        self._over = ""
+        self._delivery = Delivery(conversation, outbox)
         self._authorised = False
         self._live = False
         self._held: list[Logged | Stretch] | None = None
@@ -135,14 +122,14 @@ class Subscription:
         self._rang.set()
         if not self._live:
             self._hold(event)
-        elif not self._pass_event(event):
+        elif not (self._authorised and self._delivery.event(event)):
             self._fall_back()
 
     def on_stretch(self, stretch: Stretch) -> None:
         """A stretch of an answer from the feed."""
         if not self._live:
             self._hold(stretch)
-        elif not self._pass_stretch(stretch):
+        elif not self._delivery.stretch(stretch):
             self._fall_back()
 
     def on_attached(self) -> None:
@@ -165,40 +152,6 @@ class Subscription:
             if len(self._held) > HELD_MAX:
                 self._held = None
 
-    def _pass_event(self, event: Logged) -> bool:
-        """Sends an event if it is the next one; False when the log must be read."""
-        if event.seq <= self._seq:
-            return True
-        if (
-            not self._authorised
-            or event.seq != self._seq + 1
-            or not self._outbox.offer(event.frame)
-        ):
-            return False
-        self._seq = event.seq
-        if event.type in TURN_STARTS and event.turn:
-            self._answer = AnswerCursor(event.turn, event.attempt or 1, 0)
-        elif event.type in TURN_ENDS and event.turn:
-            self._answer = None
-            self._over = event.turn
-        return True
-
-    def _pass_stretch(self, stretch: Stretch) -> bool:
-        """Sends a stretch if it goes on where the client is; False when it must be read."""
-        has = self._answer
-        if stretch.turn == self._over:
-            return True
-        if has is None or stretch.turn != has.turn:
-            return False
-        if (stretch.attempt, stretch.end) <= (has.attempt, has.at):
-            return True
-        if stretch.attempt > has.attempt or stretch.start > has.at:
-            return False
-        if not self._outbox.offer(stretch.frame):
-            return False
-        has.at = stretch.end
-        return True
-
     # Reading
 
     async def _open(self, frame_id: FrameId, position: Position) -> None:
@@ -213,19 +166,13 @@ class Subscription:
             return
         if self._closed:
             return
-        self._epoch = page.epoch
-        resumed = _resumable(page, position)
+        # The client must know of the subscription before the snapshot that `begin` may send.
+        resumed = resumable(page, position)
         self._outbox.put(
             replies.subbed(frame_id, self.conversation, page.epoch, page.head, resumed)
         )
-        if resumed and position.seq is not None:
-            self._seq = position.seq
-            if position.turn is not None:
-                self._answer = AnswerCursor(position.turn, position.attempt or 1, position.at or 0)
-            self._on_opened("resumed")
-        else:
-            self._snapshot(page)
-            self._on_opened("snapshot")
+        self._delivery.begin(page, position)
+        self._on_opened("resumed" if resumed else "snapshot")
         await self._catch_up()
 
     async def _first_page(self, position: Position) -> Page:
@@ -267,7 +214,11 @@ class Subscription:
             except Refused as refused:
                 self._refuse(None, refused)
                 return
-            if self._replay(page) and self._drain_held():
+            snapshots = self._delivery.snapshots
+            whole = self._delivery.page(page)
+            if self._delivery.snapshots > snapshots:
+                self._on_opened("caught_up")
+            if whole and self._drain_held():
                 self._live = not self._closed
                 return
 
@@ -278,45 +229,11 @@ class Subscription:
             if self._closed:
                 raise asyncio.CancelledError
             try:
-                return await self._read_model.read(self._keys, self._seq)
+                return await self._read_model.read(self._keys, self._delivery.seq)
             except Unavailable:
                 await asyncio.sleep(random.uniform(pause / 2, pause))
                 pause = min(RETRY_S_MAX, pause * 2)
                 self._held = []
-
-    def _replay(self, page: Page) -> bool:
-        """Sends what the page has; whether the client then has everything up to its moment."""
-        if page.epoch != self._epoch:
-            self._epoch = page.epoch
-            return self._offer_snapshot(page) and self._whole(page)
-        for event in page.events:
-            if event.seq > self._seq + 1:
-                return self._offer_snapshot(page) and self._whole(page)
-            if not self._pass_event(event):
-                return False
-        if not page.events and page.head > self._seq:
-            return self._offer_snapshot(page) and self._whole(page)
-        return page.head <= self._seq and self._replay_answer(page)
-
-    def _whole(self, page: Page) -> bool:
-        return page.head <= self._seq
-
-    def _replay_answer(self, page: Page) -> bool:
-        """Sends the open answer's text from where the client has it."""
-        answer, has = page.answer, self._answer
-        if answer is None or page.head < self._seq:
-            return True
-        start = 0
-        if has is not None and (has.turn, has.attempt) == (answer.turn, answer.attempt):
-            start = has.at
-        if start < len(answer.text):
-            frame = replies.tokens(
-                self.conversation, answer.turn, answer.attempt, start, answer.text[start:]
-            )
-            if not self._outbox.offer(frame):
-                return False
-        self._answer = AnswerCursor(answer.turn, answer.attempt, max(start, len(answer.text)))
-        return True
 
     def _drain_held(self) -> bool:
         """Passes what rang while the page was read; False when the log must be read again."""
@@ -324,31 +241,15 @@ class Subscription:
         if held is None:
             return False
         for item in held:
-            passed = (
-                self._pass_event(item) if isinstance(item, Logged) else self._pass_stretch(item)
-            )
+            if isinstance(item, Logged):
+                passed = self._authorised and self._delivery.event(item)
+            else:
+                passed = self._delivery.stretch(item)
             if not passed:
                 return False
         return True
 
-    # Snapshots and permission
-
-    def _offer_snapshot(self, page: Page) -> bool:
-        if self._outbox.full:
-            return False
-        self._snapshot(page)
-        self._on_opened("caught_up")
-        return True
-
-    def _snapshot(self, page: Page) -> None:
-        """Starts the client over at the page's moment."""
-        state = snapshot_state(page.view, page.answer) if page.view else b"{}"
-        self._outbox.put(replies.snapshot(self.conversation, page.epoch, page.head, state))
-        self._seq = page.head
-        answer = page.answer
-        self._answer = (
-            AnswerCursor(answer.turn, answer.attempt, len(answer.text)) if answer else None
-        )
+    # Permission
 
     def _authorise(self, page: Page) -> None:
         """Raises `Refused` unless the caller may see the conversation as it now stands."""
@@ -363,15 +264,3 @@ class Subscription:
     def _refuse(self, frame_id: FrameId, refused: Refused) -> None:
         self._outbox.put(replies.err(frame_id, refused, self.conversation))
         self._on_end(self)
-
-
-def _resumable(page: Page, position: Position) -> bool:
-    """Whether every event after the client's cursor is at hand."""
-    seq = position.seq
-    if seq is None or (seq > 0 and position.epoch != page.epoch) or seq > page.head:
-        return False
-    if position.epoch not in (None, page.epoch):
-        return False
-    if page.head - seq > LOG_EVENTS_MAX:
-        return False
-    return seq == page.head or (bool(page.events) and page.events[0].seq == seq + 1)
