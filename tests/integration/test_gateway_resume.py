@@ -146,7 +146,7 @@ async def test_every_single_cut_point_of_a_recorded_session_resumes_whole(parts:
     await frames_until(ws, {"t": "subbed"})
     await projector.write(*records[half:])
     frames = await frames_until(ws, {"t": "event", "seq": len(log.events)})
-    assert len(frames) > 20
+    assert len(frames) > len(log.events), "nothing was streamed"
     resumed = await parts.socket()
     for cut in range(len(frames)):
         screen = Screen()
