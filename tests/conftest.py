@@ -61,7 +61,7 @@ def stack(
 def slow_answers(stack: RunningStack) -> Iterator[RunningStack]:
     """The stack with answers whose pieces come slowly enough to be interrupted."""
     settings = stack.folder / "settings.toml"
-    settings.write_text("[answering]\npace_ms = 150.0\n")
+    settings.write_text("[answering]\npace_ms = 60.0\n")
     stack.kill("worker-think")
     yield stack
     settings.unlink()

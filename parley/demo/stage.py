@@ -32,7 +32,7 @@ SETTINGS = """\
 # Written by the demo; yours to change.
 [answering]
 # Grounded answers are there in milliseconds: this slows them down for people who watch.
-pace_ms = 90.0
+pace_ms = 40.0
 """
 
 
