@@ -12,6 +12,9 @@ from sinks.redis.view import View
 VIEWS_MAX = 1_000
 """Views kept per partition. One that is not here costs a read, never correctness."""
 
+PATIENCE = 5
+"""Batches that may come from before the engine went back."""
+
 ConversationId = tuple[str, str]
 """Tenant and conversation."""
 
@@ -32,6 +35,8 @@ class Partition:
         self.partition = partition
         self.known = known
         """The offset that Redis is known to have reached."""
+        self._behind = 0
+        self._patience = 0
         self._key = offset_key(topic, partition)
         self.stopped: dict[ConversationId, int] = {}
         """Conversations with a gap, and the `seq` that is missing."""
@@ -43,6 +48,22 @@ class Partition:
     def guard(self, epoch: bytes) -> Guard:
         """What a script checks before it writes."""
         return Guard(self._key, epoch, self.known)
+
+    def expect_again(self, reached: int) -> None:
+        """Redis had reached an offset and lost it: what comes next must begin before that."""
+        self._behind, self._patience = reached, PATIENCE
+
+    def is_ahead(self, offset: int) -> bool:
+        """Whether a batch that begins here was on its way before the engine went back.
+
+        Applied, it would look like a gap. A log whose events are gone has nothing to go back to,
+        so after some times the batch is taken.
+        """
+        if not self._patience:
+            return False
+        is_ahead = offset >= self._behind
+        self._patience = self._patience - 1 if is_ahead else 0
+        return is_ahead
 
     def view(self, conversation: ConversationId) -> View | None:
         """The remembered view; another sink may have taken Redis further."""

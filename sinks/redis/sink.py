@@ -89,13 +89,15 @@ class RedisSink:
     ) -> Position:
         """Applies a batch. Raises `Unavailable` while Redis or the key store is away."""
         partition = self._partitions[source]
+        if partition.is_ahead(batch[0].offset):
+            return Position(partition.known)
         projection = self._events if source.topic == EVENTS.name else self._pieces
         try:
             await projection.apply(partition, batch)
         except TailLost as lost:
             log.warning("feeding Redis again: %s", lost)
             self._meter.tail_lost(*source)
-            return (await self._claim([source]))[source]
+            return (await self._claim_again([source]))[source]
         partition.known = batch[-1].offset + 1
         return Position(partition.known)
 
@@ -116,12 +118,22 @@ class RedisSink:
         for source in lost:
             log.warning("feeding Redis again: it lost the tail of %s/%d", *source)
             self._meter.tail_lost(*source)
-        return await self._claim(lost) if lost else {}
+        return await self._claim_again(lost) if lost else {}
 
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Forgets the partitions."""
         for source in partitions:
             self._partitions.pop(source, None)
+
+    async def _claim_again(
+        self, lost: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Position]:
+        reached = {source: self._partitions[source].known for source in lost}
+        positions = await self._claim(lost)
+        for source, offset in reached.items():
+            if source.topic == EVENTS.name:  # older pieces of answers may have expired
+                self._partitions[source].expect_again(offset)
+        return positions
 
     async def _claim(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
         every = [offset_key(t.name, p) for t in self.topics for p in range(t.partitions)]

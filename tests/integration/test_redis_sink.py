@@ -382,6 +382,42 @@ async def test_a_redis_that_lost_its_tail_is_found_out_also_when_nothing_comes(
     assert ("tail_lost", *TOKENS_0) in counts.seen
 
 
+async def test_records_that_were_on_their_way_while_the_engine_goes_back_are_no_gap(
+    connection: redis.asyncio.Redis, log: ConversationLog
+) -> None:
+    log.exchange("m1", "q", "a")
+    sink = new_sink(connection)
+    engine = await feed(sink, log)
+    log.exchange("m2", "q", "a")
+    log.exchange("m3", "q", "a")
+    engine.logs[EVENTS_0] = deliveries(EVENTS_0, log.events)
+    await connection.flushall()
+    for batch in (engine.logs[EVENTS_0][5:9], engine.logs[EVENTS_0][9:]):
+        back = await sink.write(EVENTS_0, batch, no_commit)
+        assert back.offset == 0
+    assert sink.trouble is None
+    assert not await connection.exists(KEYS.view)
+    engine.at[EVENTS_0] = 0
+    await engine.drain()
+    assert sink.trouble is None
+    assert await connection.hget(KEYS.view, "seq") == b"13"
+
+
+async def test_a_log_without_what_redis_lost_is_not_waited_for_for_ever(
+    connection: redis.asyncio.Redis, log: ConversationLog
+) -> None:
+    log.exchange("m1", "q", "a")
+    sink = new_sink(connection)
+    engine = await feed(sink, log)
+    await connection.flushall()
+    log.exchange("m2", "q", "a")
+    rest = deliveries(EVENTS_0, log.events)[5:]
+    answers = [(await sink.write(EVENTS_0, rest, no_commit)).offset for _ in range(10)]
+    assert answers[0] == 0
+    assert answers[-1] == rest[-1].offset + 1 > engine.logs[EVENTS_0][-1].offset
+    assert sink.trouble is not None
+
+
 async def test_the_process_metrics_count_what_was_done(
     connection: redis.asyncio.Redis, log: ConversationLog
 ) -> None:
