@@ -39,7 +39,7 @@ class Scores:
     Both label sets are recorded: `banking77` is the finer one for a bank, `clinc150` the general
     one. `scope` is `in_scope` or `out_of_scope`, of CLINC150's 150 intents; `sentiment` is
     `positive`, `neutral` or `negative`; `safety` is `fine` or `toxic`. `out_of_scope` and
-    `toxicity` are probabilities, and `sentiment_score` goes from -1 (negative) to 1.
+    `toxicity` are probabilities, and `sentiment_score` is that of `positive` less `negative`.
     """
 
     banking77: Label
@@ -54,11 +54,10 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """One head's session, labels, thresholds and digest (SHA-256 of its file, hex)."""
+    """One head's session, labels and digest (SHA-256 of its file, hex)."""
 
     session: Any
     labels: tuple[str, ...]
-    thresholds: Mapping[str, float]
     digest: str
 
     def run(self, encoding: Encoding) -> list[NDArray[np.float32]]:
@@ -83,7 +82,7 @@ def _load(folder: Path, name: str, entry: Mapping[str, Any]) -> _Head:
             f"{entry['sha256']} by {MANIFEST}. Restore both files, or train them: make models"
         )
     session = ort.InferenceSession(model, session_options(), providers=["CPUExecutionProvider"])
-    return _Head(session, tuple(entry["labels"]), entry["thresholds"], digest)
+    return _Head(session, tuple(entry["labels"]), digest)
 
 
 class Heads:
@@ -110,18 +109,20 @@ class Heads:
         banking_labels = _best(banking.labels, banking.run(encoding)[0])
         clinc_probabilities, out_of_scope = clinc.run(encoding)
         clinc_labels = _best(clinc.labels, clinc_probabilities)
-        positive = sentiment.run(encoding)[0][:, 0]
+        feelings = sentiment.run(encoding)[0]
+        feeling_labels = _best(sentiment.labels, feelings)
+        place = {label: column for column, label in enumerate(sentiment.labels)}
+        feeling = feelings[:, place["positive"]] - feelings[:, place["negative"]]
         toxic = toxicity.run(encoding)[0][:, 0]
-        neutral_band = sentiment.thresholds["neutral_band"]
         return [
             Scores(
                 banking77=banking_labels[row],
                 clinc150=clinc_labels[row],
                 scope=_either("out_of_scope", "in_scope", float(out_of_scope[row])),
-                sentiment=_sentiment(float(positive[row]), neutral_band),
+                sentiment=feeling_labels[row],
                 safety=_either("toxic", "fine", float(toxic[row])),
                 out_of_scope=float(out_of_scope[row]),
-                sentiment_score=float(2 * positive[row] - 1),
+                sentiment_score=float(feeling[row]),
                 toxicity=float(toxic[row]),
             )
             for row in range(len(encoding))
@@ -135,12 +136,6 @@ def _best(labels: tuple[str, ...], probabilities: NDArray[np.float32]) -> list[L
 
 def _either(yes: str, no: str, probability: float) -> Label:
     return Label(yes, probability) if probability >= 0.5 else Label(no, 1 - probability)
-
-
-def _sentiment(positive: float, neutral_band: float) -> Label:
-    if abs(2 * positive - 1) < neutral_band:
-        return Label("neutral", 1 - abs(2 * positive - 1))
-    return _either("positive", "negative", positive)
 
 
 def load_heads(folder: Path = FOLDER) -> Heads:

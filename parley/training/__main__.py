@@ -25,14 +25,17 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m parley.training", description=__doc__)
     parser.add_argument("--data", type=Path, default=_DATA, help="folder of public data")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--only", nargs="+", choices=RECIPES, default=list(RECIPES), help="train these heads"
+    )
     parser.add_argument("--heads-only", action="store_true", help="leave out the evaluations")
     return parser.parse_args()
 
 
-def _train(encoder: Encoder, data: Path, seed: int) -> list[TrainedHead]:
+def _train(encoder: Encoder, chosen: argparse.Namespace) -> list[TrainedHead]:
     heads: list[TrainedHead] = []
     with counting() as bars:
-        for name, recipe in RECIPES.items():
+        for name in chosen.only:
 
             def encode_with_bar(texts: tuple[str, ...], name: str = name) -> Encoded:
                 task = bars.add_task(f"{name}: encoding", total=len(texts))
@@ -40,7 +43,7 @@ def _train(encoder: Encoder, data: Path, seed: int) -> list[TrainedHead]:
                 bars.update(task, description=f"{name}: fitting")
                 return encoded
 
-            heads.append(recipe(data, encode_with_bar, seed))
+            heads.append(RECIPES[name](chosen.data, encode_with_bar, chosen.seed))
     return heads
 
 
@@ -64,7 +67,7 @@ def main() -> int:
     try:
         with Downloads() as bars:
             encoder = load_encoder(progress=bars)
-        heads = _train(encoder, arguments.data, arguments.seed)
+        heads = _train(encoder, arguments)
         size = write(heads, arguments.seed)
         figures: list[Figure] = [figure for head in heads for figure in head.figures]
         console.print(_table(f"heads ({size / 1e6:.1f} MB)", figures))

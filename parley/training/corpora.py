@@ -73,6 +73,16 @@ def sentiment(folder: Path) -> Corpus:
     return _corpus(rows)
 
 
+def factual(folder: Path, seed: int) -> Corpus:
+    """Questions and requests of BANKING77 and CLINC150, which praise and blame nobody."""
+    chance = np.random.default_rng(seed)
+    rows: list[tuple[str, str]] = []
+    for corpus, count in ((banking77(folder), 1000), (clinc150(folder, "train"), 2000)):
+        chosen = chance.permutation(len(corpus))[:count]
+        rows += [(corpus.texts[place], "neutral") for place in chosen]
+    return _corpus(rows)
+
+
 def toxicity(folder: Path) -> Corpus:
     """Comments and tweets: `toxic` (hateful or offensive included) or `fine`."""
     comments = [

@@ -74,6 +74,17 @@ def fit_binary(encoded: Encoded, positive: NDArray[np.bool_], label: str, recipe
     return Fitted((label,), model.coef_, model.intercept_, centre, recipe)
 
 
+def fit_classes(
+    encoded: Encoded, labels: NDArray[np.str_], weights: Floats, recipe: Recipe
+) -> Fitted:
+    """A softmax regression, for a few labels; `weights` say how much each text counts."""
+    centre = encoded.middle.mean(axis=0)
+    inputs = matrix(encoded, centre, recipe.grams_weight)
+    model = LogisticRegression(C=recipe.strength, max_iter=1000, random_state=recipe.seed)
+    model.fit(inputs, labels, sample_weight=weights)
+    return Fitted(tuple(model.classes_), model.coef_, model.intercept_, centre, recipe)
+
+
 def temperature(margins: Floats, truth: NDArray[np.int64]) -> float:
     """The divisor that makes softmax(margins / t) most probable to say the truth.
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.inference.artifacts import WEIGHTS_SHA256
-from infra.inference.heads import FOLDER, MANIFEST
+from infra.inference.artifacts import MODEL_NAME, WEIGHTS_SHA256
+from infra.inference.heads import FOLDER, MANIFEST, NAMES
 from parley.training.recipes import TrainedHead
 
 
@@ -21,21 +21,26 @@ def _entry(head: TrainedHead) -> dict[str, Any]:
             figure.what.strip(): {"value": round(figure.share, 4), "texts": figure.questions}
             for figure in head.figures
         },
-        "thresholds": head.thresholds,
         "labels": head.labels,
     }
 
 
 def write(heads: Sequence[TrainedHead], seed: int, folder: Path = FOLDER) -> int:
-    """Writes all heads; the manifest comes last. Returns the size of the models in bytes."""
+    """Writes the heads, and the manifest last; heads that were not trained now stay.
+
+    Returns the size of all models in bytes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    path = folder / MANIFEST
+    entries = json.loads(path.read_text("utf-8"))["heads"] if path.is_file() else {}
     for head in heads:
         (folder / f"{head.name}.onnx").write_bytes(head.model)
+        entries[head.name] = _entry(head)
     manifest = {
-        "encoder": {"name": "all-MiniLM-L6-v2", "sha256": WEIGHTS_SHA256},
+        "encoder": {"name": MODEL_NAME, "sha256": WEIGHTS_SHA256},
         "seed": seed,
-        "heads": {head.name: _entry(head) for head in heads},
+        "heads": {name: entries[name] for name in NAMES if name in entries},
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
-    return sum(len(head.model) for head in heads)
+    path.write_text(text + "\n", encoding="utf-8")
+    return sum(model.stat().st_size for model in folder.glob("*.onnx"))

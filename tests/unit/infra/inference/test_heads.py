@@ -58,6 +58,18 @@ def test_praise_and_complaint_have_their_sentiment(heads, encoder):
     assert praise.sentiment_score > 0.5 > -0.5 > complaint.sentiment_score
 
 
+@pytest.mark.parametrize(
+    "text", ["How do I change my PIN?", "what is the exchange rate today", "yes please"]
+)
+def test_a_plain_question_is_neutral(heads, encoder, text):
+    assert score(heads, encoder, text).sentiment.name == "neutral"
+
+
+def test_an_angry_question_about_a_card_is_negative(heads, encoder):
+    text = "this is ridiculous, I have been waiting for my card for weeks and nobody helps"
+    assert score(heads, encoder, text).sentiment.name == "negative"
+
+
 def test_insults_are_toxic_and_questions_are_not(heads, encoder):
     assert score(heads, encoder, "you are a stupid piece of shit").safety.name == "toxic"
     assert score(heads, encoder, "How do I change my PIN?").safety.name == "fine"
