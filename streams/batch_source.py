@@ -133,7 +133,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
     def _run(self) -> None:
         failure: BaseException | None = None
         try:
-            self._consumer = Consumer(self._options, logger=log)
+            self._consumer = Consumer({**self._options, "error_cb": self._heard}, logger=log)
             self._consumer.subscribe(
                 self._topics,
                 on_assign=self._on_assign,
@@ -151,6 +151,10 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         except BaseException as error:
             failure = error
         self._loop.call_soon_threadsafe(self._finish, failure)
+
+    def _heard(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            log.warning("%s: Kafka is away; it goes on when Kafka is back", self.name)
 
     def _finish(self, failure: BaseException | None) -> None:
         self._ended.set()

@@ -9,6 +9,9 @@ from schemas.topics import DEAD_LETTER_BYTES_MAX
 
 Options = dict[str, str | int | float | bool]
 
+_QUIET: Options = {"log_level": 2, "reconnect.backoff.max.ms": 1000}
+"""Every client would log every failed connection; the sources say once that the broker is away."""
+
 
 @dataclass(frozen=True, slots=True)
 class KafkaOptions:
@@ -33,6 +36,7 @@ class KafkaOptions:
     def for_consumer(self, group: str) -> Options:
         """A group member whose offsets the engine commits."""
         options: Options = {
+            **_QUIET,
             "fetch.queue.backoff.ms": 5,
             **self.common,
             **self.consumer,
@@ -56,6 +60,7 @@ class KafkaOptions:
     def for_reader(self, *, committed: bool, group: str = "parley-reader") -> Options:
         """A consumer outside of any group, which is told its partitions and reads to their end."""
         return {
+            **_QUIET,
             "fetch.queue.backoff.ms": 5,
             **self.common,
             **self.consumer,
@@ -71,6 +76,7 @@ class KafkaOptions:
     def for_producer(self) -> Options:
         """An idempotent producer that waits for all replicas."""
         return {
+            **_QUIET,
             "linger.ms": self.linger_ms,
             **self.common,
             **self.producer,

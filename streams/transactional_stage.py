@@ -26,6 +26,9 @@ from streams.transactions import Outgoing, Transactions
 log = logging.getLogger(__name__)
 
 
+GRACE_S = 2.0
+
+
 @dataclass(slots=True)
 class Work:
     """What a transform made of one partition's records."""
@@ -92,8 +95,17 @@ class TransactionalStage:
         return f"TransactionalStage({self.name})"
 
     async def handle(self, batch: Batch) -> None:
-        """Handles one batch. Raises `Rewind` with the batch cut down to what must come again."""
-        await asyncio.get_running_loop().run_in_executor(self._worker, self._handle, batch)
+        """Handles one batch. Raises `Rewind` with the batch cut down to what must come again.
+
+        Raises `StageLost` where that takes longer than a transaction may: librdkafka's calls can
+        outlive their own timeouts when the broker dies under them.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._transactions.timeout_s + GRACE_S):
+                await loop.run_in_executor(self._worker, self._handle, batch)
+        except TimeoutError:
+            raise StageLost(f"{self.name} had no answer from Kafka in a transaction") from None
 
     # The listener of the source; called on its thread, never while a batch is handled.
 

@@ -45,6 +45,11 @@ class Transactions:
         self._options = options
         self._producers: dict[TopicPartition, Producer] = {}
 
+    @property
+    def timeout_s(self) -> float:
+        """After this time the broker aborts an open transaction."""
+        return self._options.transaction_timeout_ms / 1000
+
     def open(self, partitions: Sequence[TopicPartition]) -> None:
         """Takes the partitions over: open transactions of earlier owners are ended first."""
         if not partitions:

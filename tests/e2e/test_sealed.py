@@ -108,7 +108,7 @@ async def said_and_answered(stack: RunningStack, texts: Iterable[str], sub: str)
         conversation = await client.conversation(new_id())
         spoken: list[str] = []
         for text in texts:
-            exchange = await ask(conversation, text)
+            exchange = await ask(conversation, text, lambda item: None)
             assert exchange.outcome == "completed"
             spoken += [text, exchange.text]
     return spoken
