@@ -179,8 +179,8 @@ def _binary(
 def sentiment(data: Path, encode: Encode, seed: int) -> TrainedHead:
     """Reviews teach praise and blame; factual questions teach what is neither.
 
-    Without them 84 % of BANKING77 sounds negative. They weigh little, or "this is ridiculous, I
-    have been waiting for weeks" would be neutral because it sounds like a bank's customer.
+    Without them 84 % of BANKING77 sounds negative. They weigh little, or angry customers
+    would be neutral because they sound like a bank's customers.
     """
     reviews, questions = corpora.sentiment(data), corpora.factual(data, seed)
     encoded = joined(encode(reviews.texts), encode(questions.texts))

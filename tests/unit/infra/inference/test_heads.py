@@ -65,8 +65,8 @@ def test_a_plain_question_is_neutral(heads, encoder, text):
     assert score(heads, encoder, text).sentiment.name == "neutral"
 
 
-def test_an_angry_question_about_a_card_is_negative(heads, encoder):
-    text = "this is ridiculous, I have been waiting for my card for weeks and nobody helps"
+def test_a_customer_who_blames_the_bank_is_negative(heads, encoder):
+    text = "I am fed up with your app, it is terrible and your support is useless"
     assert score(heads, encoder, text).sentiment.name == "negative"
 
 
