@@ -3,6 +3,7 @@
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.ready
+PIP      = $(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt
 DATA    ?= data/demo
 ARGS    ?=
 
@@ -19,8 +20,8 @@ setup: $(STAMP) ## Make .venv and install everything into it (done once)
 $(STAMP): pyproject.toml constraints.txt
 	@./.ci/make-venv $(VENV)
 	@echo "==> installing (a few minutes the first time)"
-	@$(BIN)/python -m pip install --disable-pip-version-check --no-input \
-		-c constraints.txt -e '.[dev,train]'
+	@$(PIP) --quiet pip
+	@$(PIP) -e '.[dev,train]'
 	@touch $@
 
 demo: setup ## Start the stack, show what it does, leave it running

@@ -64,6 +64,7 @@ class Downloads:
         with self._lock:
             if label in self._tasks:
                 self._bars.update(self._tasks[label], visible=False)
+                self._console.print(f"fetched {label}")
 
     def __call__(self, label: str, done: int, total: int | None) -> None:
         """The same, as models report it."""
