@@ -84,7 +84,8 @@ class CommandLimit:
                 async with asyncio.timeout(REDIS_WAIT_S):
                     return await self._ask_redis(who)
             except (RedisError, OSError, TimeoutError) as error:
-                _LOG.warning("limits are counted in this process: %s", type(error).__name__)
+                if time.monotonic() >= self._away_until:
+                    _LOG.warning("limits are counted in this process: %s", type(error).__name__)
                 self._away_until = time.monotonic() + REDIS_PAUSE_S
         return self._local.wait_us(who, time.monotonic_ns() // 1000)
 
