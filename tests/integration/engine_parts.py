@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -23,6 +22,7 @@ sys.path.append(str(Path(__file__).parents[1] / "unit" / "processors" / "convers
 import conversation_story as story
 
 from infra.kafka_admin import apply_topics
+from infra.local.processes import spawn
 from infra.schema_registry import SchemaRegistry
 from schemas.avro_types import AvroSchema
 from schemas.commands import Command
@@ -95,13 +95,13 @@ class WorkerProcess:
 
     def start(self) -> WorkerProcess:
         argument = json.dumps({"place": asdict(self.place), "name": self.name, **self.options})
-        root = Path(__file__).parents[2]
+        script, root = Path(__file__).with_name("engine_worker.py"), Path(__file__).parents[2]
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).parent / "engine_worker.py"), argument],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PYTHONPATH": str(root)},
+            self.process = spawn(
+                (sys.executable, str(script), argument),
+                env={"PYTHONPATH": str(root)},
+                cwd=Path(self.place.folder),
+                output=log,
             )
         return self
 
