@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from infra.inference.encoder import load_encoder
 from infra.providers import (
     Endpoint,
     FallbackProvider,
@@ -25,7 +24,7 @@ from streams.knowledge import KnowledgeTable
 async def build_answerer(wiring: Wiring, knowledge: KnowledgeTable) -> Answerer:
     """The answerer of this process, with its models loaded."""
     chosen = wiring.settings.answering
-    encoder = await asyncio.to_thread(load_encoder)
+    encoder = await asyncio.to_thread(lambda: wiring.encoder)
     return Writer(
         encoder,
         knowledge.index,

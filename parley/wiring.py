@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
@@ -21,6 +21,9 @@ from schemas.failures import Unavailable
 from schemas.topics import EVENTS, TOPICS, Topic
 from schemas.wire import TopicWire
 from streams.kafka_options import KafkaOptions
+
+if TYPE_CHECKING:
+    from infra.inference.encoder import Encoder
 
 
 class Wiring:
@@ -60,6 +63,13 @@ class Wiring:
     def tracing(self) -> Tracing:
         """Spans, or nothing."""
         return open_tracing(self.settings.telemetry, self.service)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The embedding model, shared by the stages of a process: several threads may use it."""
+        from infra.inference.analyser import configured_encoder  # imports a second of libraries
+
+        return configured_encoder(self.settings.inference)
 
     @cached_property
     def kafka(self) -> KafkaOptions:

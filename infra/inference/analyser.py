@@ -47,13 +47,17 @@ class Analyser:
             yield Inference(task, label.name, label.confidence, head, digest, latency_us)
 
 
-def load_models(settings: InferenceSettings, metrics: Metrics) -> Analyser:
-    """The analyser of this process. Raises as `load_encoder` and `load_heads`."""
-    encoder = load_encoder(
+def configured_encoder(settings: InferenceSettings) -> Encoder:
+    """The encoder as the settings ask for it. Raises as `load_encoder`."""
+    return load_encoder(
         ModelCache(settings.model_cache),
         devices=settings.providers,
         threads=settings.threads,
         batch_tokens_max=settings.batch_tokens_max,
         sequence_tokens_max=settings.sequence_tokens_max,
     )
+
+
+def load_models(encoder: Encoder, metrics: Metrics) -> Analyser:
+    """The analyser on an encoder. Raises as `load_heads`."""
     return Analyser(encoder, load_heads(), metrics)

@@ -100,7 +100,6 @@ class InferenceSettings(Section):
         ("tensorrt", "cuda", "cpu"), "devices in order of preference; absent ones are skipped"
     )
     model_cache: Path | None = setting(None, "folder of downloaded and exported models")
-    precision: Literal["fp32", "int8"] = setting("fp32", "int8 changes results under load only")
     threads: int = setting(1, "threads of one session", ge=1)
     batch_tokens_max: int = setting(4096, "padded tokens of one batch", "tokens", ge=128)
     sequence_tokens_max: int = setting(256, "longer texts are cut", "tokens", ge=8, le=512)

@@ -104,7 +104,6 @@ class Settings(BaseSettings):
             "registry": {"cache_dir": folder / "registry-cache"},
             "state": {"dir": folder / "state"},
             "telemetry": {"trace_dir": folder / "traces"},
-            "inference": {"model_cache": Path.home() / ".cache" / "parley" / "models"},
         }
         for section, paths in placed.items():
             values = filled.get(section, {})

@@ -40,15 +40,16 @@ def analyse(
 
       echo "My card 4111 1111 1111 1111 was charged twice" | parley analyse | jq .redacted
     """
-    from infra.inference.analyser import load_models
+    from infra.inference.analyser import configured_encoder, load_models
     from infra.inference.artifacts import ModelCache
     from infra.telemetry.metrics import Metrics
     from parley.progress import Downloads
 
     with _lines(file) as lines:
+        settings = load_settings(data).inference
         with Downloads() as bars:
-            ModelCache().ensure(bars)
-        models = load_models(load_settings(data).inference, Metrics())
+            ModelCache(settings.model_cache).ensure(bars)
+        models = load_models(configured_encoder(settings), Metrics())
         # Whoever types lines wants to see each of them answered.
         size = 1 if file == "-" and sys.stdin.isatty() else BATCH
         for batch in _batches(lines, size):

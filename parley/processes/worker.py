@@ -139,7 +139,7 @@ class Stages:
         transform = analysis_stage.AnalysisTransform(
             wiring.wire(topics.COMMANDS),
             wiring.sealer,
-            load_models(wiring.settings.inference, wiring.metrics),
+            load_models(wiring.encoder, wiring.metrics),
             wiring.tracing,
         )
         decoder = Decoder([wiring.wire(topics.EVENTS)], analysis_stage.WANTED)
