@@ -114,7 +114,7 @@ class CommandProducer:
         await asyncio.to_thread(self._thread.join, 2.0)
 
     def _open(self) -> Producer:
-        return Producer({**self._config, "error_cb": self._note})
+        return Producer({**self._config, "error_cb": self._note, "logger": _LOG})
 
     def _collect(self) -> None:
         """The thread: polling is what calls the delivery reports."""
