@@ -49,6 +49,7 @@ _CODES: tuple[tuple[str, tuple[str, ...], Exit], ...] = (
     ("infra.inference.encoder", ("DeviceUnavailable",), Exit.USAGE),
     ("infra.keys.errors", ("KeyStoreUnavailable",), Exit.UNREACHABLE),
     ("infra.keys.errors", ("KeyStoreUnusable",), Exit.REFUSED),
+    ("gateway.server", ("PortTaken",), Exit.REFUSED),
     ("infra.clickhouse.folder", ("FolderInUse",), Exit.REFUSED),
     ("sinks.clickhouse.migrations", ("SchemaNewer", "MigrationChanged"), Exit.REFUSED),
     ("sinks.clickhouse.ranges", ("NoteForeign",), Exit.REFUSED),
