@@ -328,7 +328,7 @@ def check_the_letters(place: Place, letters: Follower, originals: list[bytes]) -
 def test_deadlines_fire_and_outlive_a_stop_of_the_worker_that_knew_of_them(
     place: Place, workers: Callable[..., WorkerProcess]
 ) -> None:
-    limits = {"analysis_deadline_us": 4_000_000, "turn_deadline_us": 700_000, "on_disk": True}
+    limits = {"analysis_deadline_us": 1_500_000, "turn_deadline_us": 700_000, "on_disk": True}
     first = workers("timer", **limits)
     produce(place, iter([story.says("m-1")]))
     log = Follower(place, EVENTS)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from record_examples import EXAMPLES, PLACES, RECORDS
 from schema_changes import COMPATIBLE, INCOMPATIBLE, field, record
@@ -61,6 +61,7 @@ def test_every_schema_is_compatible_with_itself(kind: type) -> None:
     assert incompatibilities(record_schema(kind), record_schema(kind)) == []
 
 
+@settings(deadline=None)
 @given(st.sampled_from(RECORDS), st.data())
 def test_no_field_of_any_record_can_be_dropped_or_retyped_unseen(
     kind: type, data: st.DataObject

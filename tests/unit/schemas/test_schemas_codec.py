@@ -156,7 +156,7 @@ def test_a_refusal_names_the_field_and_both_types() -> None:
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=full_name)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_every_value_comes_back_as_it_was(record: type, data: st.DataObject) -> None:
     value = data.draw(any_record(record))
@@ -199,6 +199,7 @@ def test_a_record_cut_off_anywhere_is_refused(record: type) -> None:
         assert caught.value.code == "decoding"
 
 
+@settings(deadline=None)
 @given(
     record=st.sampled_from(RECORDS),
     at=st.integers(0, 10_000),
@@ -216,6 +217,7 @@ def test_altered_bytes_are_refused_or_are_another_record_whole(
         assert codec.decode(codec.encode(decoded)) == decoded or "nan" in repr(decoded)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(RECORDS), st.binary(max_size=300))
 def test_any_bytes_are_refused_or_are_a_record(record: type, body: bytes) -> None:
     codec = CODECS[record]

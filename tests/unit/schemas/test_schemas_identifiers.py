@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import RFC_4122, UUID, uuid5
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from record_examples import COMMAND, COMMAND_ID, EVENT, EVENT_ID
 
@@ -30,12 +30,14 @@ from schemas.topics import conversation_key
 parts = st.lists(st.text(max_size=30) | st.integers(), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(parts)
 def test_a_derived_id_is_the_standard_librarys_uuid5(values: list[str | int]) -> None:
     name = "\x1f".join(map(str, values))
     assert derived_id(*values) == str(uuid5(UUID(bytes=identifiers._NAMESPACE), name))
 
 
+@settings(deadline=None)
 @given(parts)
 def test_a_derived_id_has_the_bits_of_version_5(values: list[str | int]) -> None:
     parsed = UUID(derived_id(*values))
@@ -68,6 +70,7 @@ def test_every_part_of_a_clients_command_counts() -> None:
     assert len(ids) == 7
 
 
+@settings(deadline=None)
 @given(
     st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
     st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
@@ -147,6 +150,7 @@ def test_headers_that_have_no_value_are_left_out() -> None:
     assert KNOWN - set(names) == {"causationid", "traceparent"}
 
 
+@settings(deadline=None)
 @given(st.integers(0, 253_402_300_799_999_999))
 def test_times_are_written_with_six_decimals_and_come_back(time_us: int) -> None:
     parsed = datetime.fromisoformat(rfc3339(time_us))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.deadlines import Deadlines
@@ -65,6 +65,7 @@ keys = st.sampled_from([b"a", b"b", b"c"])
 times = st.integers(0, 8)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(keys, times), max_size=4),
     st.lists(st.tuples(keys, st.none() | times) | times, max_size=30),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.offsets import InFlight
@@ -46,6 +46,7 @@ def test_finishing_twice_or_something_unknown_changes_nothing() -> None:
     assert flight.committable == 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=20), st.randoms(use_true_random=False))
 def test_an_offset_never_passes_an_open_record_and_ends_after_the_last(
     works: list[bool], random: object

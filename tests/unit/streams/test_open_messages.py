@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.append(str(Path(__file__).parents[1] / "processors" / "conversation"))
@@ -181,6 +181,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS, st.data())
 def test_a_successor_that_reads_from_the_committed_offset_knows_the_same(
     steps: list[Any], data: st.DataObject
