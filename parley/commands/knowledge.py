@@ -13,6 +13,8 @@ from parley.terminal import out, print_json
 app = typer.Typer(
     help="A tenant's knowledge base, which answers are taken from.",
     no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
 )
 

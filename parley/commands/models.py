@@ -10,6 +10,8 @@ from parley.terminal import out, print_json
 app = typer.Typer(
     help="The models that analysis and answering run.",
     no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
 )
 

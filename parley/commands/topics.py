@@ -13,6 +13,8 @@ from parley.terminal import err, out, print_json
 app = typer.Typer(
     help="Topics and schemas: create what is missing, compare what exists.",
     no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
 )
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from infra.local.data_folder import open_folder
 from parley.local_stack import detach, fetch_everything, folder_of, run
 from parley.options import Data
 from parley.part_table import Changes, part_table
@@ -32,6 +33,8 @@ def up(
       parley up -d --data ./demo     in the background; stop it with parley down --data ./demo
     """
     folder = folder_of(data)
+    # A folder that is refused is refused before anything is fetched.
+    open_folder(folder)
     fetch_everything()
     changes = Changes(err(), folder)
     if not detached:

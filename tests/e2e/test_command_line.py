@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from running_stack import RunningStack, run_parley
 
+from parley.exits import Exit
+
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 
@@ -91,6 +93,16 @@ def test_a_second_stack_on_the_same_folder_is_refused(stack: RunningStack) -> No
     answered = stack.parley("up", "--detach")
     assert answered.code == 4
     assert "is in use by process" in answered.err
+
+
+def test_a_port_that_somebody_asked_for_is_not_exchanged(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    taken = stack.addresses["gateway"].rpartition(":")[2]
+    folder = str(tmp_path / "other")
+    answered = run_parley("up", "--detach", "--data", folder, PARLEY_GATEWAY__PORT=taken)
+    assert answered.code in (Exit.REFUSED, Exit.NOT_STARTED)
+    assert f"port {taken}, asked for gateway, is in use by process" in answered.err
 
 
 def test_a_query_that_is_wrong_gets_a_sentence(stack: RunningStack) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,24 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     assert answered.code == Exit.REFUSED
     assert "holds something else" in answered.err
     assert list(tmp_path.iterdir()) == [tmp_path / "letter.txt"]
+
+
+def test_a_folder_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "format.json").write_text('{"format": 99}')
+    answered = run_parley("up", "--data", str(tmp_path))
+    assert answered.code == Exit.REFUSED
+    assert "newer version" in answered.err
+
+
+def test_kafka_that_is_away_is_one_sentence_within_ten_seconds(tmp_path: Path) -> None:
+    began = time.monotonic()
+    answered = run_parley(
+        "topics", "check", "--data", str(tmp_path), KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:9"
+    )
+    assert answered.code == Exit.UNREACHABLE
+    assert answered.err.count("\n") == 1
+    assert "127.0.0.1:9 does not answer" in answered.err
+    assert time.monotonic() - began < 15, "8 s of waiting, and the start of a process"
 
 
 def test_the_debug_flag_shows_the_trace(tmp_path: Path) -> None:
