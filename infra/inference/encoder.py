@@ -6,6 +6,8 @@ milliseconds (the GIL is released meanwhile). When to batch is left to the calle
 
 import ctypes
 import sys
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,6 +32,10 @@ CHARACTERS_MAX = 8192
 # Larger batches gain nothing on a CPU and leave its cache; a GPU needs them to be busy.
 _BATCH_TOKENS_CPU = 512
 BATCH_TOKENS_MAX = 32768
+
+
+RECENT_MAX = 2048
+"""Embeddings that an encoder remembers, 1.5 KB each."""
 
 
 class Device(StrEnum):
@@ -162,6 +168,8 @@ class Encoder:
         self.model_digest = files.digest
         provider = self._session.get_providers()[0]
         self.device = next(key for key, name in _PROVIDERS.items() if name == provider)
+        self._recent: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._lock = threading.Lock()
         on_cpu = self.device is Device.CPU
         self.batch_tokens_max = min(batch_tokens_max, _BATCH_TOKENS_CPU if on_cpu else sys.maxsize)
 
@@ -178,6 +186,7 @@ class Encoder:
         for batch in _batches(counts, self.batch_tokens_max):
             rows = [tokens[index] for index in batch]
             embeddings[batch], middle[batch] = self._run(rows, counts[batch[-1]])
+        self._remember(stripped, embeddings)
         truncated = [
             bool(item.overflowing) or len(text) > CHARACTERS_MAX
             for item, text in zip(tokens, stripped, strict=True)
@@ -189,6 +198,24 @@ class Encoder:
             token_counts=np.array(counts, np.int32),
             truncated=np.array(truncated, np.bool_),
         )
+
+    def recall(self, texts: Sequence[str]) -> NDArray[np.float32] | None:
+        """Embeddings, float32 [n, 384], of texts that were all encoded a moment ago; else None.
+
+        What analysis has just read is what answering searches with, so most texts come twice.
+        Never blocks.
+        """
+        with self._lock:
+            found = [self._recent.get(text.strip()) for text in texts]
+        known = [row for row in found if row is not None]
+        return np.stack(known) if known and len(known) == len(texts) else None
+
+    def _remember(self, texts: Sequence[str], embeddings: NDArray[np.float32]) -> None:
+        with self._lock:
+            for text, row in zip(texts, embeddings, strict=True):
+                self._recent[text] = row
+            while len(self._recent) > RECENT_MAX:
+                self._recent.popitem(last=False)
 
     def _run(self, tokens: Sequence[Tokens], width: int) -> list[NDArray[np.float32]]:
         input_ids = np.zeros((len(tokens), width), np.int32)

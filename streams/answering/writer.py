@@ -79,9 +79,11 @@ class Writer:
 
     async def _find(self, question: Question) -> GroundedAnswer:
         texts = prepare(question.context)
-        embeddings: Vectors = await asyncio.get_running_loop().run_in_executor(
-            self._thread, lambda: self._encoder.encode(texts).embeddings
-        )
+        embeddings: Vectors | None = self._encoder.recall(texts)
+        if embeddings is None:
+            embeddings = await asyncio.get_running_loop().run_in_executor(
+                self._thread, lambda: self._encoder.encode(texts).embeddings
+            )
         return interpret(
             texts,
             embeddings,
