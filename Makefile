@@ -35,6 +35,7 @@ check: setup ## Formatting, lint, types and the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m schemas check
 
 format: setup ## Put the code into the one format
 	@$(BIN)/ruff format .

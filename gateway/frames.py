@@ -41,7 +41,6 @@ def _score(value: int) -> int:
 
 
 Score = Annotated[int, Field(strict=True), AfterValidator(_score)]
-ShortText = Annotated[str, Field(strict=True, min_length=1, max_length=128)]
 
 
 class _Part(BaseModel):
@@ -66,7 +65,7 @@ class Position(_Part):
     c: ClientId
     epoch: Annotated[str, Field(strict=True, max_length=128)] | None = None
     seq: Count | None = None
-    turn: ShortText | None = None
+    turn: ClientId | None = None
     attempt: Count | None = None
     at: Count | None = None
 
@@ -113,7 +112,7 @@ class Feedback(_Part):
     id: FrameId
     c: ClientId
     mid: ClientId
-    turn: ShortText
+    turn: ClientId
     score: Score
     comment: Text | None = None
 
@@ -125,7 +124,7 @@ class Cancel(_Part):
     id: FrameId
     c: ClientId
     mid: ClientId
-    turn: ShortText
+    turn: ClientId
 
 
 class Close(_Part):

@@ -91,7 +91,9 @@ class SchemaRegistry:
             raise self._away(error) from error
         except Exception as error:
             raise self._away(error) from error
-        schema: AvroSchema = json.loads(found.schema_str or "null")
+        # Another kind of schema is known, and is no record of ours.
+        is_avro = (found.schema_type or "AVRO") == "AVRO"
+        schema: AvroSchema = json.loads(found.schema_str or "null") if is_avro else {}
         self._remember("", schema_id, schema)
         return schema
 
@@ -141,7 +143,7 @@ class SchemaRegistry:
             kept = json.loads(self._cache_file.read_text())
             self._ids = dict(kept["ids"])
             self._schemas = {int(i): schema for i, schema in kept["schemas"].items()}
-        except (OSError, ValueError, KeyError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             # Only a cache: what can't be read is asked for again.
             self._ids, self._schemas = {}, {}
 
