@@ -10,9 +10,8 @@ from infra.inference.artifacts import ModelCache
 from infra.local import Stack, StackStatus, fetch
 from infra.local.data_folder import DataFolder, open_folder
 from infra.local.files import read_json, write_json
-from infra.local.ports import is_free
+from infra.local.ports import Ports, is_free
 from infra.local.stack import OnChange
-from parley.exits import Ended, Exit
 from parley.local_parts import PORT_NAMES, embedded_parts, insisted_ports
 from parley.progress import Downloads
 
@@ -54,19 +53,21 @@ def detach(data_dir: Path, on_change: OnChange, *, tied: bool = False) -> StackS
 
     With `tied` it stops when the calling thread ends, for tests.
     """
+    _refuse_taken_ports(data_dir)
     argv = (sys.executable, "-m", "parley", "up", "--data", str(data_dir), "--plain")
     return Stack(data_dir).detach(argv, on_change, tied=tied)
 
 
-def require_running(data_dir: Path) -> StackStatus:
-    """The status of a stack that runs. Raises `Ended` with what to do if it does not."""
-    status = Stack(data_dir).status()
-    if not status.running:
-        raise Ended(
-            Exit.UNREACHABLE,
-            f'no stack runs on {data_dir}: start one with "parley up --data {data_dir}"',
-        )
-    return status
+def _refuse_taken_ports(data_dir: Path) -> None:
+    """Tells at once, and by its own kind of error, what the process in the background would find.
+
+    Raises:
+        PortInUse: somebody set a port, and somebody else listens on it.
+    """
+    folder = open_folder(data_dir)
+    if folder.holder() is None:
+        for name, port in insisted_ports(data_dir).items():
+            Ports(folder.ports_path, {name: port}).take(name, port)
 
 
 def ports(data_dir: Path) -> dict[str, int]:
