@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import faust
@@ -41,7 +41,8 @@ class _App(faust.App):  # type: ignore[misc]
 class Reading:
     """How a stage reads: its consumer group, its topics, and the largest batch.
 
-    `commits_late`: offsets wait for work that outlives its batch.
+    `commits_late`: offsets wait for work that outlives its batch. `fetch`: consumer options of
+    this stage, for one that would rather have much than have it at once.
     """
 
     stage: Stage
@@ -49,6 +50,7 @@ class Reading:
     topics: tuple[str, ...]
     batch_max: int = 1000
     commits_late: bool = False
+    fetch: Mapping[str, int] = field(default_factory=dict)
 
 
 class Worker:
@@ -96,7 +98,7 @@ class Worker:
         channel = self._app.channel(maxsize=1)
         source = BatchSource(
             stage.name,
-            options.for_consumer(reading.group),
+            {**options.for_consumer(reading.group), **reading.fetch},
             reading.topics,
             stage,
             deliver=lambda batch: channel.send(value=batch),
