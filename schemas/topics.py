@@ -45,14 +45,19 @@ def full_name(record: type) -> str:
     return f"parley.{record.__name__}"
 
 
-def _keeping(retention_ms: int, record_bytes_max: int = RECORD_BYTES_MAX) -> Mapping[str, str]:
-    return MappingProxyType(
-        {
-            "cleanup.policy": "delete",
-            "retention.ms": str(retention_ms),
-            "max.message.bytes": str(record_bytes_max),
-        }
-    )
+def _keeping(
+    retention_ms: int,
+    record_bytes_max: int = RECORD_BYTES_MAX,
+    segment_ms: int | None = None,
+) -> Mapping[str, str]:
+    config = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(retention_ms),
+        "max.message.bytes": str(record_bytes_max),
+    }
+    if segment_ms is not None:
+        config["segment.ms"] = str(segment_ms)
+    return MappingProxyType(config)
 
 
 _COMPACTED = MappingProxyType(
@@ -63,7 +68,9 @@ _COMPACTED = MappingProxyType(
 COMMANDS = Topic("parley.commands.v1", get_args(Command), PARTITIONS, _keeping(7 * DAY_MS))
 EVENTS = Topic("parley.events.v1", get_args(Event), PARTITIONS, _keeping(-1, EVENT_BYTES_MAX))
 CONVERSATIONS = Topic("parley.conversations.v1", (ConversationSnapshot,), PARTITIONS, _COMPACTED)
-TOKENS = Topic("parley.tokens.v1", (AnswerPiece,), PARTITIONS, _keeping(HOUR_MS, HOUR_MS // 6))
+TOKENS = Topic(
+    "parley.tokens.v1", (AnswerPiece,), PARTITIONS, _keeping(HOUR_MS, segment_ms=HOUR_MS // 6)
+)
 CONFIG = Topic("parley.config.v1", (), 1, _COMPACTED)
 KNOWLEDGE = Topic("parley.knowledge.v1", (KnowledgeDocument,), 1, _COMPACTED)
 DEAD_LETTERS = Topic(

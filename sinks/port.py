@@ -83,6 +83,11 @@ class Sink(Protocol):
         """
         ...
 
+    async def check(self) -> Mapping[TopicPartition, Position]:
+        """Asked now and then, never during a write: where to go back to, for partitions whose
+        tail was lost on the other side. Raises `Unavailable`."""
+        ...
+
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """The partitions belong to another worker from now on."""
         ...

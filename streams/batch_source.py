@@ -33,6 +33,11 @@ POLL_S = 0.1
 class Listener(Protocol):
     """What a stage does at a rebalance. Called on the source's thread, between batches."""
 
+    @property
+    def away(self) -> bool:
+        """Whether something that the stage needs is away, so that no progress is no fault."""
+        ...
+
     def assigned(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[int]:
         """Takes partitions over and says the offset to begin each at (`BEGINNING` for none)."""
         ...
@@ -99,10 +104,14 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         future: Future[T] = Future()
 
         def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return  # whoever asked has given up
             try:
-                future.set_result(function(self._consumer))
+                result = function(self._consumer)
             except BaseException as error:
                 future.set_exception(error)
+            else:
+                future.set_result(result)
 
         self._events.put(run)
         return await asyncio.wrap_future(future)
@@ -114,8 +123,8 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
 
     @property
     def paused(self) -> bool:
-        """Whether it waits for something that is away."""
-        return bool(self._resume_at)
+        """Whether it, or its stage, waits for something that is away."""
+        return bool(self._resume_at) or self._listener.away
 
     def progress(self, partition: TopicPartition, committed: int) -> int:
         """How far the stage is done with a partition, given its committed offset.

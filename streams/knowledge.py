@@ -14,10 +14,11 @@ from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
 
 from processors.answering.retrieval import KnowledgeIndex
-from schemas.failures import Failure
+from schemas.failures import Invalid, Unavailable
 from schemas.records import KnowledgeDocument
 from schemas.topics import KNOWLEDGE
 from schemas.wire import TopicWire
+from streams.backoff import Backoff
 from streams.batch import StageLost
 from streams.batch_source import PASSING
 from streams.kafka_options import KafkaOptions
@@ -74,7 +75,7 @@ class KnowledgeTable:
                     if error is None:
                         self._take(message, changed)
                     elif not (error.retriable() or error.code() in PASSING):
-                        log.debug("knowledge reader: %s", error.str())
+                        log.warning("knowledge is not followed just now: %s", error.str())
                 self._apply(changed)
         except (KafkaException, StageLost) as error:
             self.failure = error
@@ -89,12 +90,24 @@ class KnowledgeTable:
                 tenant_id, _, document_id = (key or b"").decode().partition(":")
                 changed.setdefault(tenant_id, {})[document_id] = None
                 return
-            document: KnowledgeDocument = self._wire.decode(value)
-        except (Failure, UnicodeDecodeError) as error:
+            document = self._decoded(value)
+        except (Invalid, UnicodeDecodeError) as error:
             # Nothing depends on its place in the log, so the rest of the knowledge stays usable.
             log.error("a knowledge document at offset %s is skipped: %s", message.offset(), error)
             return
         changed.setdefault(document.tenant_id, {})[document.document_id] = document
+
+    def _decoded(self, value: bytes) -> KnowledgeDocument:
+        """Waits for a registry that is away: a document passed over would be missing for good."""
+        backoff = Backoff()
+        while True:
+            try:
+                document: KnowledgeDocument = self._wire.decode(value)
+                return document
+            except Unavailable as error:
+                log.warning("knowledge waits: %s", error)
+                if self._stopping.wait(backoff.next_s()):
+                    raise StageLost("stopped while the registry was away") from error
 
     def _apply(self, changed: Documents) -> None:
         for tenant_id, documents in changed.items():

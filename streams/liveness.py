@@ -21,6 +21,9 @@ async def watch(worker: Worker, metrics: Metrics, patience_s: float) -> str:
     moved_at: dict[tuple[str, TopicPartition], tuple[int, float]] = {}
     while True:
         await asyncio.sleep(min(CHECK_EVERY_S, patience_s))
+        owned = {(s.name, place) for s in worker.sources.values() for place in s.owned}
+        # A partition that was away for a while starts anew.
+        moved_at = {key: since for key, since in moved_at.items() if key in owned}
         for source in worker.sources.values():
             for place, (committed, end) in (await _positions(source)).items():
                 metrics.lag.labels(source.name, *map(str, place)).set(max(0, end - committed))

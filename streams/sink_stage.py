@@ -20,9 +20,13 @@ from streams.batch import Batch, Rewind, StageLost
 from streams.batch_source import BEGINNING, BatchSource
 from streams.dead_letters import DeadLetters
 from streams.decoding import Decoder
+from streams.positions import committed_positions
 from streams.records_out import RecordsOut
+from streams.transactions import Outgoing
 
 log = logging.getLogger(__name__)
+
+CHECK_US = 1_000_000
 
 
 class SinkStage:
@@ -50,6 +54,9 @@ class SinkStage:
         self._reached: dict[TopicPartition, int] = {}
         self._flush_at_us: int | None = None
         self._uncommitted: dict[TopicPartition, Position] = {}
+        self._letters: dict[TopicPartition, list[Outgoing]] = {}
+        self._check_at_us = 0
+        self.away = False
         self._commit_at_us: int | None = None
         self._backoff = Backoff()
 
@@ -65,13 +72,14 @@ class SinkStage:
     def assigned(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[int]:
         if not partitions:
             return []
-        committed = _committed(consumer, partitions)
+        committed = committed_positions(consumer, partitions)
         begun = asyncio.run_coroutine_threadsafe(self._begin(committed), self._loop)
         positions = begun.result()
         offsets = []
         for partition in partitions:
             position = positions.get(partition) or committed[partition]
             self._waiting[partition] = []
+            self._letters.pop(partition, None)
             self._reached.pop(partition, None)
             offsets.append(BEGINNING if position is None else position.offset)
         return offsets
@@ -81,11 +89,12 @@ class SinkStage:
             self._waiting.pop(partition, None)
             self._reached.pop(partition, None)
             self._uncommitted.pop(partition, None)
+            self._letters.pop(partition, None)
         asyncio.run_coroutine_threadsafe(self._sink.revoked(partitions), self._loop).result()
 
     def wake_at_us(self) -> int | None:
-        wanted = [at for at in (self._flush_at_us, self._commit_at_us) if at is not None]
-        return min(wanted, default=None)
+        wanted = (self._flush_at_us, self._commit_at_us, self._check_at_us)
+        return min(at for at in wanted if at is not None)
 
     async def _begin(
         self, committed: dict[TopicPartition, Position | None]
@@ -102,12 +111,12 @@ class SinkStage:
 
     async def handle(self, batch: Batch) -> None:
         """Collects the batch, and writes when enough is there or has waited long enough."""
+        await self._check()
         if self._is_full():
             await self._flush()
         if self._is_full():
             raise Rewind(f"{self.name} takes nothing at the moment")
-        for partition, messages in batch.messages.items():
-            self._collect(partition, messages)
+        self._collect(batch)
         if self._flush_at_us is None and self._reached:
             self._flush_at_us = batch.polled_at_us + self._sink.batch_wait_ms * 1000
         if self._is_full() or _is_due(self._flush_at_us):
@@ -115,34 +124,65 @@ class SinkStage:
         if _is_due(self._commit_at_us):
             await self._commit_rest()
 
+    async def _check(self) -> None:
+        """Lets the sink look whether the other side still has what it was given."""
+        if not _is_due(self._check_at_us):
+            return
+        self._check_at_us = _now_us() + CHECK_US
+        try:
+            for partition, position in (await self._sink.check()).items():
+                await self._go_back(partition, position)
+        except Unavailable as error:
+            log.info("%s can't look: %s", self.name, error)
+
     def _is_full(self) -> bool:
         longest = max(map(len, self._waiting.values()), default=0)
         return longest >= self._sink.batch_records_max
 
-    def _collect(self, partition: TopicPartition, messages: Sequence[Message]) -> None:
-        waiting = self._waiting.setdefault(partition, [])
+    def _collect(self, batch: Batch) -> None:
+        """Decodes the batch, and only then takes it in: it comes again if the registry is away."""
+        decoded: dict[TopicPartition, list[Delivery]] = {}
+        letters: dict[TopicPartition, list[Outgoing]] = {}
+        try:
+            for partition, messages in batch.messages.items():
+                decoded[partition], letters[partition] = self._decode(messages)
+        except Unavailable as error:
+            raise Rewind(str(error)) from error
+        for partition, messages in batch.messages.items():
+            self._waiting.setdefault(partition, []).extend(decoded[partition])
+            self._letters.setdefault(partition, []).extend(letters[partition])
+            self._reached[partition] = messages[-1].offset() + 1
+
+    def _decode(self, messages: Sequence[Message]) -> tuple[list[Delivery], list[Outgoing]]:
+        deliveries: list[Delivery] = []
+        letters: list[Outgoing] = []
         for message in messages:
             try:
                 delivery = self._decoder.decode(message)
-                if delivery is not None:
-                    waiting.append(delivery)
             except Invalid as error:
-                self._out.send(self._dead_letters.letter(message, error))
-            self._reached[partition] = message.offset() + 1
+                letters.append(self._dead_letters.letter(message, error))
+            else:
+                if delivery is not None:
+                    deliveries.append(delivery)
+        return deliveries, letters
 
     async def _flush(self) -> None:
         """Writes every partition side by side; what can't be written now waits for the next try."""
         began, wait_s = time.monotonic(), 0.0
         self._flush_at_us = None
-        try:
-            await self._out.flushed()
-            async with asyncio.TaskGroup() as group:
-                for partition in list(self._reached):
-                    group.create_task(self._write(partition))
-        except* Unavailable as away:
+        # One that fails must not stop the others in the middle of their write.
+        outcomes = await asyncio.gather(
+            *(self._write(partition) for partition in list(self._reached)), return_exceptions=True
+        )
+        failures = [outcome for outcome in outcomes if outcome is not None]
+        for failure in failures:
+            if not isinstance(failure, Unavailable):
+                raise failure
+        self.away = bool(failures)
+        if failures:
             wait_s = self._backoff.next_s()
-            log.warning("%s waits %.1f s: %s", self.name, wait_s, away.exceptions[0])
-        if not wait_s:
+            log.warning("%s waits %.1f s: %s", self.name, wait_s, failures[0])
+        else:
             self._backoff.reset()
             wait_s = self._sink.batch_wait_ms / 1000
         if self._reached:
@@ -151,6 +191,7 @@ class SinkStage:
 
     async def _write(self, partition: TopicPartition) -> None:
         batch, reached = self._waiting[partition], self._reached[partition]
+        await self._send_letters(partition)
         if batch:
             began_ns = time.time_ns()
             position = await self._sink.write(partition, batch, self._commit_of(partition))
@@ -176,6 +217,13 @@ class SinkStage:
         self._metrics.committed.labels(self.name, *map(str, partition)).set(position.offset)
         self._metrics.last_commit.labels(self.name).set_to_current_time()
 
+    async def _send_letters(self, partition: TopicPartition) -> None:
+        """Makes the partition's dead letters durable; until then its offset stays behind them."""
+        letters = self._letters.get(partition)
+        if letters:
+            await asyncio.gather(*(self._out.send(letter) for letter in letters))
+            self._letters[partition] = []
+
     async def _commit_rest(self) -> None:
         """Commits what was written since the last time, of all partitions at once."""
         self._commit_at_us = None
@@ -183,7 +231,9 @@ class SinkStage:
         try:
             await self._source.call(lambda consumer: _commit(consumer, positions))
         except Unavailable as error:
-            log.info("%s: %s", self.name, error)  # the next commit says the same and more
+            log.info("%s: %s", self.name, error)
+            self._uncommitted = {**positions, **self._uncommitted}
+            self._commit_at_us = _now_us() + self._sink.commit_every_ms * 1000
 
     async def _go_back(self, partition: TopicPartition, position: Position) -> None:
         """What the sink wrote before is gone, so it gets that again."""
@@ -191,7 +241,9 @@ class SinkStage:
         back = Assigned(partition.topic, partition.partition, position.offset)
         await self._source.call(lambda consumer: consumer.seek(back))
         self._waiting[partition] = []
+        self._letters.pop(partition, None)
         self._reached.pop(partition, None)
+        self._uncommitted.pop(partition, None)
 
     def _commit_of(self, partition: TopicPartition) -> Commit:
         async def commit(position: Position) -> None:
@@ -233,18 +285,3 @@ def _commit(consumer: Consumer, positions: Mapping[TopicPartition, Position]) ->
             raise StageLost(f"a position can't be committed: {reason.str()}") from error
         # Also when the partition is no longer ours: the next poll will say so.
         raise Unavailable(f"a position can't be committed: {reason.str()}") from error
-
-
-def _committed(
-    consumer: Consumer, partitions: Sequence[TopicPartition]
-) -> dict[TopicPartition, Position | None]:
-    try:
-        found = consumer.committed([Assigned(*p) for p in partitions], timeout=30.0)
-    except KafkaException as error:
-        raise StageLost(f"the committed offsets can't be read: {error.args[0].str()}") from error
-    return {
-        TopicPartition(f.topic, f.partition): (
-            Position(f.offset, f.metadata or "") if f.offset >= 0 else None
-        )
-        for f in found
-    }

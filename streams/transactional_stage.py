@@ -11,8 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from confluent_kafka import Consumer, KafkaException, Message
-from confluent_kafka import TopicPartition as Assigned
+from confluent_kafka import Consumer, Message
 
 from infra.telemetry.metrics import Metrics
 from schemas.failures import Invalid, Unavailable
@@ -21,6 +20,7 @@ from streams.batch import Batch, Rewind, StageLost
 from streams.batch_source import BEGINNING
 from streams.dead_letters import DeadLetters
 from streams.decoding import Decoder
+from streams.positions import committed_offsets
 from streams.transactions import Outgoing, Transactions
 
 log = logging.getLogger(__name__)
@@ -116,11 +116,15 @@ class TransactionalStage:
         self._transactions.open(partitions)
         self._transform.assigned(partitions)
         self._metrics.restore_seconds.labels(self.name).observe(time.monotonic() - began)
-        return committed_offsets(consumer, partitions)
+        return committed_offsets(consumer, partitions, BEGINNING)
 
     def revoked(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
         self._transform.revoked(partitions)
         self._transactions.close(partitions)
+
+    @property
+    def away(self) -> bool:
+        return False  # it says so by rewinding
 
     def wake_at_us(self) -> int | None:
         return self._transform.wake_at_us()
@@ -199,17 +203,3 @@ class TransactionalStage:
         metrics.batch_records.labels(self.name).observe(batch.size)
         metrics.batch_seconds.labels(self.name).observe(seconds)
         metrics.last_commit.labels(self.name).set_to_current_time()
-
-
-def committed_offsets(consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[int]:
-    """Where the group stands. Waits until offsets of ended transactions are settled."""
-    wanted = [Assigned(*p) for p in partitions]
-    try:
-        found = consumer.committed(wanted, timeout=30.0)
-    except KafkaException as error:
-        raise StageLost(f"the committed offsets can't be read: {error.args[0].str()}") from error
-    for each in found:
-        if each.error is not None:
-            raise StageLost(f"the committed offsets can't be read: {each.error.str()}")
-    by_partition = {TopicPartition(f.topic, f.partition): f.offset for f in found}
-    return [by_partition[p] if by_partition[p] >= 0 else BEGINNING for p in partitions]

@@ -76,6 +76,11 @@ class Sealer:
             return known
         return await asyncio.to_thread(self._ring.identity, tenant_id, sub, month)
 
+    async def prefetch_key(self, tenant_id: str, subject: str, month: str) -> None:
+        """Gets the key to seal with; afterwards `seal` answers from memory. Raises as `seal`."""
+        if not self.is_cached(tenant_id, subject, month):
+            await asyncio.to_thread(self._ring.current, tenant_id, subject, month)
+
     def is_cached(self, tenant_id: str, subject: str, month: str) -> bool:
         """Whether `seal` would answer without asking the key store."""
         return self._ring.current_known(tenant_id, subject, month)

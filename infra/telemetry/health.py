@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -24,6 +25,7 @@ class Health:
     def __init__(self, *expected: str) -> None:
         self._lock = threading.Lock()
         self._conditions = {name: Condition(False, "starting") for name in expected}
+        self._watched: dict[str, Callable[[], str | None]] = {}
         self._failure = ""
         self._draining = False
 
@@ -31,6 +33,11 @@ class Health:
         """Says whether a condition holds, such as `kafka` or `partitions restored`."""
         with self._lock:
             self._conditions[name] = Condition(ok, detail)
+
+    def watch(self, name: str, trouble: Callable[[], str | None]) -> None:
+        """A condition that is asked for whenever somebody looks; None says that it holds."""
+        with self._lock:
+            self._watched[name] = trouble
 
     def forget(self, name: str) -> None:
         """Takes a condition away, such as that of a partition that was revoked."""
@@ -60,17 +67,14 @@ class Health:
     @property
     def ready(self) -> bool:
         """Whether work may be sent here."""
-        with self._lock:
-            conditions = list(self._conditions.values())
-        return self.alive and not self._draining and all(each.ok for each in conditions)
+        return self.alive and not self._draining and all(c.ok for c in self._now().values())
 
     def report(self) -> dict[str, object]:
         """What `/readyz` answers: `ready`, `draining`, and every condition by name."""
-        with self._lock:
-            checks = {
-                name: {"ok": held.ok, "detail": held.detail}
-                for name, held in sorted(self._conditions.items())
-            }
+        checks = {
+            name: {"ok": held.ok, "detail": held.detail}
+            for name, held in sorted(self._now().items())
+        }
         report: dict[str, object] = {
             "ready": self.ready,
             "draining": self._draining,
@@ -79,3 +83,11 @@ class Health:
         if self._failure:
             report["failure"] = self._failure
         return report
+
+    def _now(self) -> dict[str, Condition]:
+        with self._lock:
+            conditions, watched = dict(self._conditions), dict(self._watched)
+        for name, trouble in watched.items():
+            found = trouble()
+            conditions[name] = Condition(found is None, found or "")
+        return conditions

@@ -99,9 +99,30 @@ def _time(record: logging.LogRecord) -> datetime:
 
 
 def _message(record: logging.LogRecord) -> str:
-    message = record.getMessage()
+    message = _without_foreign_words(record).getMessage()
     # asyncio adds the task and with it the error's own words, below its first line.
     return message.partition("\n")[0] if record.name == "asyncio" else message
+
+
+def _without_foreign_words(record: logging.LogRecord) -> logging.LogRecord:
+    """Errors that a library puts into its own message are shown as everywhere: by type."""
+    if not isinstance(record.args, tuple) or not any(
+        isinstance(each, BaseException) for each in record.args
+    ):
+        return record
+    shown = logging.makeLogRecord(vars(record))
+    shown.args = tuple(
+        _Words(describe_error(each)) if isinstance(each, BaseException) else each
+        for each in record.args
+    )
+    return shown
+
+
+class _Words(str):
+    """Text that looks the same to `%s` and `%r`."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:

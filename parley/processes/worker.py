@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from infra.settings.loading import Settings
@@ -15,6 +16,7 @@ from schemas import topics
 from schemas.failures import Unavailable
 from schemas.topics import Topic
 from sinks.redis.connection import open_redis
+from sinks.redis.meter import MetricsMeter
 from sinks.redis.sink import RedisSink
 from streams import analysis_stage, conversation_stage
 from streams.answering import open_messages
@@ -183,21 +185,21 @@ class Stages:
         )
         stage = answering_stage.AnsweringStage(
             Decoder([wiring.wire(topics.EVENTS)], open_messages.WANTED),
-            self._dead_letters(answering_stage.NAME),
             desk,
             wiring.kafka,
             wiring.metrics,
             concurrency=chosen.concurrency,
         )
         self._sink_stages.append(stage)
-        self._closing += [out.close, redis.aclose]
+        self._closing += [partial(asyncio.to_thread, knowledge.stop), out.close, redis.aclose]
         return Reading(stage, group(stage.name), (topics.EVENTS.name,), 500, commits_late=True)
 
     async def _redis(self) -> Reading:
         wiring = self._wiring
         redis = open_redis(wiring.settings.redis)
         epoch = await asyncio.to_thread(wiring.events_topic_id)
-        sink = RedisSink(redis, wiring.sealer, epoch=epoch)
+        sink = RedisSink(redis, wiring.sealer, epoch=epoch, meter=MetricsMeter(wiring.metrics))
+        wiring.health.watch("redis views", lambda: sink.trouble)
         out = RecordsOut(wiring.kafka)
         wires = [await asyncio.to_thread(wiring.wire, topic) for topic in sink.topics]
         stage = SinkStage(

@@ -138,6 +138,10 @@ class ClickHouseSink:
         settled = self._settled[source] = step.range.last + 1
         return Position(settled)
 
+    async def check(self) -> Mapping[TopicPartition, Position]:
+        """Nowhere: the positions are Kafka's, and ClickHouse keeps what it was given."""
+        return {}
+
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Forgets the partitions; the notes in Kafka tell their next owner all there is."""
         for source in partitions:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ from streams.answering.history import History
 from streams.answering.open_messages import OpenMessage
 from streams.answering.turns import Answer, Answerer, Interrupted, Question
 from streams.backoff import Backoff
+from streams.batch import StageLost
 from streams.records_out import RecordsOut
 from streams.transactions import Outgoing
 
@@ -58,8 +60,16 @@ class Desk:
 class Attempt:
     """Attempt number `attempt` at the turn of a message. `run` once."""
 
-    def __init__(self, desk: Desk, message: OpenMessage, *, fallback: bool) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        message: OpenMessage,
+        *,
+        fallback: bool,
+        on_interrupted: Callable[[], None],
+    ) -> None:
         assert message.turn is not None
+        self._on_interrupted = on_interrupted
         self._desk = desk
         self._message = message
         self._turn: TurnStarted = message.turn
@@ -76,8 +86,8 @@ class Attempt:
         self._traceparent = place.traceparent
         self._command_id = self._id("complete")
 
-    async def run(self) -> bool:
-        """Answers and reports. False where the provider was lost and a new attempt was asked for.
+    async def run(self) -> None:
+        """Answers and reports, or asks for a new attempt where the provider was lost on the way.
 
         Every way out but cancellation leaves a durable command, so the turn goes on somewhere.
         """
@@ -93,12 +103,12 @@ class Attempt:
         with tracing.span("answering turn", self._traceparent, attributes, "consumer") as span:
             self._traceparent = span.traceparent
             try:
-                return await self._run()
+                await self._run()
             finally:
                 if self._flush is not None:
                     self._flush.cancel()
 
-    async def _run(self) -> bool:
+    async def _run(self) -> None:
         backoff = Backoff()
         while True:
             try:
@@ -107,19 +117,28 @@ class Attempt:
                 self._send_rest()
                 await self._report(self._completed(answer, degraded, turns))
                 self._observe(answer, degraded)
-                return True
+                return
             except Interrupted as error:
                 log.warning("attempt %d of a turn was interrupted: %s", self._attempt, error)
-                await self._report(restart(self._turn, self._attempt + 1, self._traceparent))
-                return False
+                # Before the report: the new attempt may begin before this one has returned.
+                self._on_interrupted()
+                await self._begin_anew()
+                return
             except KeyErased:
                 await self._report(self._failed("erased", "the person was erased"))
-                return True
+                return
             except Invalid as error:
                 log.error("a turn is given up: %s", error)
                 await self._report(self._failed(error.code, "no answer could be made"))
-                return True
+                return
+            except StageLost:
+                raise
             except Unavailable as error:
+                if self._at:
+                    # What was said can't be taken back in this attempt.
+                    log.warning("attempt %d of a turn broke off: %s", self._attempt, error)
+                    await self._begin_anew()
+                    return
                 # Until the turn's deadline, which the conversation keeps.
                 wait_s = backoff.next_s()
                 log.warning("a turn waits %.1f s: %s", wait_s, error)
@@ -131,11 +150,16 @@ class Attempt:
                     "a turn failed: %s at %s:%s", type(error).__name__, place.filename, place.lineno
                 )
                 await self._report(self._failed("internal", "something went wrong here"))
-                return True
+                return
+
+    async def _begin_anew(self) -> None:
+        await self._report(restart(self._turn, self._attempt + 1, self._traceparent))
 
     async def _question(self) -> tuple[Question, tuple[str, ...], int]:
         turn, place = self._turn, self._turn.envelope
         degraded = list(turn.degraded)
+        # So that no piece has to wait for the key store in the middle of the answer.
+        await self._desk.sealer.prefetch_key(place.tenant_id, turn.subject, self._month)
         if self._message.redacted is not None:
             text = await self._opened(self._message.redacted)
         else:
@@ -169,32 +193,38 @@ class Attempt:
             return
         self._unsent += text
         if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(MERGE_S, self._send_rest)
+            self._flush = asyncio.get_running_loop().call_later(MERGE_S, self._send_in_time)
+
+    def _send_in_time(self) -> None:
+        try:
+            self._send_rest()
+        except (Unavailable, StageLost) as error:
+            log.warning("a piece of an answer waits: %s", error)  # it goes with the next one
 
     def _send_rest(self) -> None:
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
-        text, self._unsent = self._unsent, ""
-        if text:
-            self._send(text)
+        if self._unsent:
+            self._send(self._unsent)
+            self._unsent = ""
 
     def _send(self, text: str) -> None:
         """Sends a piece on its way; that it names its stretch makes repetition harmless."""
         turn, start = self._turn, self._at
-        self._at = start + len(text)
         piece = AnswerPiece(
             tenant_id=turn.envelope.tenant_id,
             conversation_id=turn.envelope.conversation_id,
             turn_id=turn.turn_id,
             attempt=self._attempt,
             start=start,
-            end=self._at,
+            end=start + len(text),
             text=self._sealed(text, "piece", (turn.turn_id, self._attempt, start)),
             produced_at=time.time_ns() // 1000,
             traceparent=self._traceparent,
         )
         self._desk.out.send(Outgoing(TOKENS.name, self._key, self._desk.tokens.encode(piece)))
+        self._at = piece.end
 
     def _sealed(self, text: str, field: str, piece: Any = None) -> Sealed:
         place = self._turn.envelope

@@ -86,9 +86,12 @@ class OpenMessages:
         """The messages whose turn has started."""
         return [m for m in self._open.values() if m.turn is not None]
 
-    def passed(self, offset: int) -> None:
-        """A record that is none of this stage's business."""
-        self._in_flight.passed(offset)
+    def take_or_pass(self, event: Event | None, offset: int) -> Begin | End | None:
+        """`take`, or with None only counts a record that is none of this stage's business."""
+        if event is None:
+            self._in_flight.passed(offset)
+            return None
+        return self.take(event, offset)
 
     def take(self, event: Event, offset: int) -> Begin | End | None:
         """Folds one event, in offset order."""

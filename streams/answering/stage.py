@@ -7,23 +7,23 @@ import logging
 import time
 from collections.abc import Sequence
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
 
 from infra.telemetry.metrics import Metrics
 from schemas.events import Event
-from schemas.failures import Invalid
+from schemas.failures import Invalid, Unavailable
 from schemas.topics import EVENTS
 from sinks.port import TopicPartition
 from streams.answering.attempt import Attempt, Desk, encoded, restart
 from streams.answering.open_messages import Begin, End, OpenMessage, OpenMessages
-from streams.batch import Batch
+from streams.backoff import Backoff
+from streams.batch import Batch, Rewind, StageLost
 from streams.batch_source import BatchSource
-from streams.dead_letters import DeadLetters
 from streams.decoding import Decoder
 from streams.kafka_options import KafkaOptions
+from streams.positions import committed_offsets
 from streams.restore import read_to_end
-from streams.transactional_stage import committed_offsets
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,6 @@ class AnsweringStage:
     def __init__(
         self,
         decoder: Decoder,
-        dead_letters: DeadLetters,
         desk: Desk,
         options: KafkaOptions,
         metrics: Metrics,
@@ -51,7 +50,6 @@ class AnsweringStage:
     ) -> None:
         self.name = NAME
         self._decoder = decoder
-        self._dead_letters = dead_letters
         self._desk = desk
         self._options = options
         self._metrics = metrics
@@ -73,25 +71,13 @@ class AnsweringStage:
     # The listener of the source; called on its thread, never while a batch is handled.
 
     def assigned(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[int]:
-        starts = (
-            {
-                p.partition: max(offset, 0)
-                for p, offset in zip(
-                    partitions, committed_offsets(consumer, partitions), strict=True
-                )
-            }
-            if partitions
-            else {}
-        )
-        folds = {p: OpenMessages(offset) for p, offset in starts.items()}
+        offsets = committed_offsets(consumer, partitions, 0)
+        starts = {p.partition: offset for p, offset in zip(partitions, offsets, strict=True)}
+        folds = {number: OpenMessages(offset) for number, offset in starts.items()}
         reached = dict(starts)
         for number, messages, next_offset in read_to_end(EVENTS.name, starts, self._options):
             for message in messages:
-                event = self._decoded(message)
-                if event is not None:
-                    folds[number].take(event, message.offset())
-                else:
-                    folds[number].passed(message.offset())
+                folds[number].take_or_pass(self._decoded_at_last(message), message.offset())
             reached[number] = next_offset
         self._loop.call_soon_threadsafe(
             self._take_over, {p: folds[p.partition] for p in partitions}
@@ -101,34 +87,49 @@ class AnsweringStage:
     def revoked(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
         asyncio.run_coroutine_threadsafe(self._let_go(set(partitions)), self._loop).result()
 
+    @property
+    def away(self) -> bool:
+        return False  # each attempt waits by itself
+
     def wake_at_us(self) -> int | None:
         return self._commit_at_us
 
     async def handle(self, batch: Batch) -> None:
         """Starts and stops attempts as the events say; never waits for one."""
+        try:
+            # All of it before any of it counts: the batch comes again if the registry is away.
+            events = {p: list(map(self._decoded, m)) for p, m in batch.messages.items()}
+        except Unavailable as error:
+            raise Rewind(str(error)) from error
         for partition, messages in batch.messages.items():
             fold = self._partitions[partition]
-            for message in messages:
-                event = self._decoded(message)
-                if event is None:
-                    fold.passed(message.offset())
-                else:
-                    self._follow(partition, fold.take(event, message.offset()))
+            for message, event in zip(messages, events[partition], strict=True):
+                self._follow(partition, fold.take_or_pass(event, message.offset()))
         self._metrics.records.labels(NAME).inc(batch.size)
         await self._commit()
 
-    def _decoded(self, message: object) -> Event | None:
+    def _decoded(self, message: Message) -> Event | None:
+        """The event, if it is one that matters here."""
         try:
             delivery = self._decoder.decode(message)
         except Invalid as error:
-            letter = self._dead_letters.letter(message, error)
-            self._loop.call_soon_threadsafe(self._desk.out.send, letter)
+            # Analysis reads the same topic and puts it aside; one letter is enough.
+            log.error("answering passes a record over: %s", error.code)
             return None
         if delivery is None:
             return None
         event: Event = delivery.record
         self._desk.history.remember(event)
         return event
+
+    def _decoded_at_last(self, message: Message) -> Event | None:
+        backoff = Backoff()
+        while True:
+            try:
+                return self._decoded(message)
+            except Unavailable as error:
+                log.warning("answering can't begin: %s", error)
+                time.sleep(backoff.next_s())
 
     def _take_over(self, folds: dict[TopicPartition, OpenMessages]) -> None:
         self._partitions.update(folds)
@@ -156,10 +157,18 @@ class AnsweringStage:
     async def _attempt(self, message: OpenMessage) -> None:
         assert message.turn is not None
         turn_id = message.turn.turn_id
-        async with self._room:
-            fallback = turn_id in self._lost_provider
-            if not await Attempt(self._desk, message, fallback=fallback).run():
-                self._lost_provider.add(turn_id)
+        try:
+            async with self._room:
+                fallback = turn_id in self._lost_provider
+                attempt = Attempt(
+                    self._desk,
+                    message,
+                    fallback=fallback,
+                    on_interrupted=lambda: self._lost_provider.add(turn_id),
+                )
+                await attempt.run()
+        except StageLost as error:
+            await self._source.crash(error)
         if self._running.get(turn_id, (None, None))[1] is asyncio.current_task():
             del self._running[turn_id]
 

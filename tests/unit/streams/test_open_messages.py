@@ -55,7 +55,7 @@ def fold_log(events: list[tuple[int, Event]]) -> tuple[OpenMessages, list[Begin 
         if isinstance(event, WANTED):
             steps.append(fold.take(event, offset))
         else:
-            fold.passed(offset)
+            fold.take_or_pass(None, offset)
     return fold, steps
 
 
@@ -195,7 +195,7 @@ def test_a_successor_that_reads_from_the_committed_offset_knows_the_same(
             if isinstance(event, WANTED):
                 heir.take(event, offset)
             else:
-                heir.passed(offset)
+                heir.take_or_pass(None, offset)
     whole, _ = fold_log(events)
     assert list(heir.begun()) == list(whole.begun())
     assert len(heir) == len(whole)
