@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, TopicCollection
@@ -87,6 +88,11 @@ class Wiring:
             linger_ms=stages.linger_ms,
             transaction_timeout_ms=stages.transaction_timeout_ms,
         )
+
+    @property
+    def faust_folder(self) -> Path:
+        """Where Faust may put files of its own."""
+        return self.settings.data_dir / "run" / "faust"
 
     @cached_property
     def policy(self) -> Policy:

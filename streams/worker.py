@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -56,10 +57,14 @@ class Reading:
 class Worker:
     """The stages of one process."""
 
-    def __init__(self, name: str, readings: Sequence[Reading], options: KafkaOptions) -> None:
+    def __init__(
+        self, name: str, readings: Sequence[Reading], options: KafkaOptions, folder: Path
+    ) -> None:
+        """`folder` is where Faust may put its own files; else it takes the working directory."""
         self._app = _App(
             name,
             broker="kafka://unused",
+            datadir=folder / name,
             autodiscover=False,
             agent_supervisor=mode.CrashingSupervisor,
         )

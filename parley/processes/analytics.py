@@ -85,7 +85,7 @@ async def _project(
     # Rows are collected for a second anyway, so the broker may as well hold them for a while.
     fetch = {"fetch.min.bytes": 100_000, "fetch.wait.max.ms": 500}
     reading = Reading(stage, f"parley-{sink.name}", (topics.EVENTS.name,), 2000, fetch=fetch)
-    worker = Worker("parley-analytics", [reading], wiring.kafka)
+    worker = Worker("parley-analytics", [reading], wiring.kafka, wiring.faust_folder)
     stage.attach(worker.sources[stage.name])
     await run_worker(wiring, worker, stop)
     await out.close()

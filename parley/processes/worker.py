@@ -66,7 +66,9 @@ class Stages:
             wiring.health.set("stages", False, "starting")
             await asyncio.to_thread(wiring.check_log)
             readings = [await self._reading(name) for name in self._names]
-            worker = Worker(f"parley-{'-'.join(self._names)}", readings, wiring.kafka)
+            worker = Worker(
+                f"parley-{'-'.join(self._names)}", readings, wiring.kafka, wiring.faust_folder
+            )
             for stage in self._sink_stages:
                 stage.attach(worker.sources[stage.name])
             await run_worker(wiring, worker, stop)

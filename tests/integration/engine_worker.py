@@ -73,7 +73,7 @@ def build(place: Place, chosen: dict[str, Any]) -> Worker:
     )
     name = topics.COMMANDS.name
     reading = Reading(stage, f"{place.prefix}group", (name,), chosen.get("batch_max", 1000))
-    return Worker("test", [reading], place.options)
+    return Worker("test", [reading], place.options, Path(place.folder) / "faust")
 
 
 def rename_topics(place: Place) -> None:
