@@ -1,13 +1,28 @@
 """Topics and schemas as the language declares them: applied to a cluster, or compared with it.
 
-Nothing that exists is ever changed or deleted.
+Nothing that exists is ever changed or deleted, but on the embedded broker, which is ours alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from infra.kafka_admin import TopicsReport, apply_topics, check_topics
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from infra.kafka_admin import (
+    TIMEOUT_S,
+    KafkaAdminError,
+    TopicsReport,
+    apply_topics,
+    check_topics,
+)
 from infra.schema_registry import SchemaRegistry
 from infra.settings import Settings
 from schemas.avro_types import record_schema
@@ -71,6 +86,31 @@ def check(settings: Settings) -> tuple[str, ...]:
                     raise
                 sentences.append(str(error))
     return tuple(sentences)
+
+
+def alter_settings(settings: Settings) -> None:
+    """Gives existing topics the settings that they are declared with.
+
+    For a broker that is ours alone, whose topics an older version may have made. Raises
+    `KafkaAdminError`.
+    """
+    admin = AdminClient({"log_level": 0, **settings.kafka.admin()})
+    wanted = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            topic.name,
+            incremental_configs=[
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                for name, value in topic.config.items()
+            ],
+        )
+        for topic in TOPICS
+    ]
+    try:
+        for future in admin.incremental_alter_configs(wanted, request_timeout=TIMEOUT_S).values():
+            future.result(TIMEOUT_S)
+    except KafkaException as error:
+        raise KafkaAdminError(f"topics were not altered: {error.args[0].str()}") from error
 
 
 def all_known(registry: SchemaIds) -> bool:

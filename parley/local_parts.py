@@ -116,11 +116,15 @@ class _Preparation:
     def _apply(self) -> None:
         from infra.kafka_admin import KafkaAdminError
         from infra.schema_registry import Incompatible
-        from parley.applying import apply, create_topics
+        from parley.applying import alter_settings, apply, create_topics
 
         settings = load_settings(self.data_dir)
+        work = create_topics if self.known else apply
         try:
-            differences = (create_topics if self.known else apply)(settings).differences
+            differences = work(settings).differences
+            if differences and "kafka" in self.local:
+                alter_settings(settings)
+                differences = work(settings).differences
         except (KafkaAdminError, Incompatible, Unavailable) as error:
             raise PartFailed(str(error)) from error
         if differences:

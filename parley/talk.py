@@ -23,15 +23,18 @@ ANSWER_S = 90.0
 def gateway_url(settings: Settings) -> str:
     """The address of a gateway that answers. Raises `Ended` where none does."""
     url = settings.gateway.client_url
+    start = (
+        f'start the stack with "parley up --data {settings.data_dir}" or set PARLEY_GATEWAY__URL'
+    )
+    named = any(settings.origin(f"gateway.{name}") != "default" for name in ("url", "host", "port"))
+    if not named and (settings.data_dir / "format.json").exists():
+        # Whoever listens on the usual port meanwhile is somebody else.
+        raise Ended(Exit.UNREACHABLE, f"no stack runs on {settings.data_dir}: {start}")
     try:
         with urllib.request.urlopen(f"{url}/healthz", timeout=5):
             return url
     except (urllib.error.URLError, OSError, ValueError):
-        raise Ended(
-            Exit.UNREACHABLE,
-            f"no gateway answers at {url}: start the stack with "
-            f'"parley up --data {settings.data_dir}" or set PARLEY_GATEWAY__URL',
-        ) from None
+        raise Ended(Exit.UNREACHABLE, f"no gateway answers at {url}: {start}") from None
 
 
 def local_token(settings: Settings, tenant: str, sub: str, roles: Sequence[str] = ("user",)) -> str:
