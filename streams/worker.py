@@ -61,6 +61,7 @@ class Worker:
         self, name: str, readings: Sequence[Reading], options: KafkaOptions, folder: Path
     ) -> None:
         """`folder` is where Faust may put its own files; else it takes the working directory."""
+        folder.mkdir(parents=True, exist_ok=True)
         self._app = _App(
             name,
             broker="kafka://unused",
