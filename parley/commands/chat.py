@@ -45,6 +45,7 @@ async def _chat(settings: Settings, conversation_id: str | None, tenant: str, su
                 continue
             try:
                 view.finish(await ask(conversation, line, view.show))
+                out().print()
             except CommandRefused as refused:
                 err().print(str(refused), style="red", markup=False)
 

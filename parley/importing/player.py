@@ -14,7 +14,6 @@ from parley.client import (
     Conversation,
     ConversationRefused,
     Exchange,
-    GatewayClosed,
 )
 from parley.client.conversation import new_id
 from parley.importing.dialogues import Dialogue
@@ -72,7 +71,10 @@ class Player:
         self._on_message = on_message
 
     async def play(self, dialogues: Sequence[Dialogue]) -> Figures:
-        """Plays all dialogues and returns what was measured."""
+        """Plays all dialogues and returns what was measured.
+
+        Raises `GatewayClosed` where the gateway takes none of it, as with a wrong token.
+        """
         waiting: asyncio.Queue[Dialogue] = asyncio.Queue()
         for dialogue in dialogues:
             waiting.put_nowait(dialogue)
@@ -94,7 +96,7 @@ class Player:
         try:
             async with asyncio.timeout(self._patience_s):
                 conversation = await client.conversation(conversation_id)
-        except (ConversationRefused, GatewayClosed, TimeoutError) as error:
+        except (ConversationRefused, TimeoutError) as error:
             self._missed(conversation_id, dialogue.name, error)
             return
         for text in dialogue.messages:
@@ -113,7 +115,7 @@ class Player:
             if exchange is None:
                 self._missed(conversation.id, mid, error)
                 return
-        except (CommandRefused, GatewayClosed) as error:
+        except CommandRefused as error:
             self._missed(conversation.id, mid, error)
             return
         self.figures.add(conversation.id, exchange)
