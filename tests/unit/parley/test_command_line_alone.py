@@ -56,10 +56,18 @@ def test_an_unknown_command_is_wrong_usage_and_suggests_one() -> None:
 
 def test_no_stack_is_unreachable_with_the_command_that_starts_one(tmp_path: Path) -> None:
     for arguments in (["status"], ["say", "Hello"]):
-        answered = run_parley(*arguments, "--data", str(tmp_path / "none"))
+        folder = str(tmp_path / "none")
+        answered = run_parley(*arguments, "--data", folder, PARLEY_GATEWAY__PORT="9")
         assert answered.code == Exit.UNREACHABLE, answered.err
         assert "parley up --data" in answered.err
         assert "Traceback" not in answered.err
+
+
+def test_a_stopped_stack_is_never_taken_for_another_on_the_usual_port(tmp_path: Path) -> None:
+    (tmp_path / "format.json").write_text('{"format": 1}')
+    answered = run_parley("say", "Hello", "--data", str(tmp_path))
+    assert answered.code == Exit.UNREACHABLE
+    assert f"no stack runs on {tmp_path}" in answered.err
 
 
 def test_stopping_what_does_not_run_is_a_negative_finding(tmp_path: Path) -> None:
