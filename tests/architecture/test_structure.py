@@ -110,7 +110,7 @@ def test_nothing_happens_when_modules_are_imported() -> None:
     found = subprocess.run(
         [sys.executable, script, str(ROOT), *names],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
