@@ -6,18 +6,20 @@ Reads the folder of the file exporter; with OTLP the collector's own pages show 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
 from infra.settings import Settings, SettingsInvalid, load_settings
 from infra.telemetry.names import ATTEMPT, DEGRADED, MODEL, OUTCOME, PARTITION, TURN
 from infra.telemetry.trace_files import SpanLine, children_of, find_traces
+from parley.terminal import err, out
 
 _SHOWN = {
     PARTITION: "partition",
@@ -29,6 +31,8 @@ _SHOWN = {
 }
 """The attributes worth a place in the tree, by the word they are shown with."""
 _BAR_WIDTH = 16
+ALIKE_MAX = 3
+"""More siblings of one name in a row share a line."""
 
 
 def trace(
@@ -41,7 +45,7 @@ def trace(
     as_json: Annotated[bool, typer.Option("--json", help="Spans as JSON lines.")] = False,
 ) -> None:
     """Shows where the time of one message went, hop by hop."""
-    errors = Console(stderr=True)
+    errors = err()
     try:
         settings = load_settings(data)
     except SettingsInvalid as problem:
@@ -59,7 +63,7 @@ def trace(
             for span in spans:
                 typer.echo(json.dumps(asdict(span)))
         else:
-            Console().print(render_trace(spans))
+            out().print(render_trace(spans))
 
 
 def render_trace(spans: list[SpanLine]) -> Tree:
@@ -75,11 +79,28 @@ def render_trace(spans: list[SpanLine]) -> Tree:
     children = children_of(spans)
 
     def grow(branch: Tree, parent_id: str) -> None:
-        for span in children.get(parent_id, []):
+        for span in _without_crowds(children.get(parent_id, []), children):
             grow(branch.add(_label(span, start_ns, end_ns)), span.span_id)
 
     grow(tree, "")
     return tree
+
+
+def _without_crowds(
+    siblings: list[SpanLine], children: Mapping[str, list[SpanLine]]
+) -> Iterator[SpanLine]:
+    """Siblings in order; many of one name that led to nothing become one line for all of them.
+
+    A streamed answer has a span for each of its pieces.
+    """
+    for _, alike in groupby(siblings, key=lambda span: (span.name, span.service, span.failure)):
+        crowd = list(alike)
+        if len(crowd) <= ALIKE_MAX or any(children.get(span.span_id) for span in crowd):
+            yield from crowd
+            continue
+        end_ns = max(span.end_ns for span in crowd)
+        name = f"{crowd[0].name} × {len(crowd)}"
+        yield replace(crowd[0], name=name, end_ns=end_ns, attributes={})
 
 
 def _label(span: SpanLine, start_ns: int, end_ns: int) -> Text:

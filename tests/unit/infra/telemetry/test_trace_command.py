@@ -87,3 +87,19 @@ def test_an_unknown_message_ends_with_a_sentence_and_1(data: Path) -> None:
     code, output = run("nothing", "--data", str(data))
     assert code == 1
     assert "no span of nothing" in output
+
+
+def test_the_many_pieces_of_an_answer_share_one_line(tmp_path: Path) -> None:
+    worker = open_tracing(TelemetrySettings(exporter="file", trace_dir=tmp_path), "worker")
+    turn = worker.record("answering turn", None, START, START + 90 * MS, {MESSAGE: "m-2"})
+    for n in range(40):
+        begin = START + n * MS
+        worker.record("redis AnswerPiece", turn, begin, begin + MS)
+    worker.close()
+    [spans] = find_traces(tmp_path, "m-2")
+    printed = io.StringIO()
+    Console(file=printed, width=140).print(render_trace(spans))
+    lines = [line for line in printed.getvalue().splitlines() if "AnswerPiece" in line]
+    assert len(lines) == 1
+    assert "redis AnswerPiece × 40" in lines[0]
+    assert "40.0 ms" in lines[0]
