@@ -40,7 +40,6 @@ class KnowledgeTable:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="knowledge", daemon=True)
         self._next_offset: dict[int, int] = {}
-        self.failure: BaseException | None = None
 
     def start(self) -> None:
         """Reads the topic to its present end, then follows it in the background. Blocks."""
@@ -78,7 +77,6 @@ class KnowledgeTable:
                         log.warning("knowledge is not followed just now: %s", error.str())
                 self._apply(changed)
         except (KafkaException, StageLost) as error:
-            self.failure = error
             log.error("knowledge is no longer followed: %s", error)
         finally:
             reader.close()

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 CALL_S = 10.0
 GIVE_UP_S = 30.0
-"""A commit whose outcome is unknown for so long is left to the next owner of the partition."""
+"""A call is repeated for so long. In a commit the stage's own bound on a batch comes first."""
 
 
 class Outgoing(NamedTuple):

@@ -101,13 +101,9 @@ class Keyring:
     def current(self, tenant_id: str, subject: str, month: str) -> tuple[str, AESGCM]:
         """Version and cipher of the key to seal with; made by the store if there is none."""
         place = (tenant_id, subject, month)
-        with self._lock:
-            found = self._current.get(place)
-            gone = None if found else self._gone.get(place)
+        found = self._held(self._current, place)
         if found is not None:
             return found
-        if gone is not None:
-            raise KeyErased(gone)
         generation = self._generation
         try:
             key = self.store.current_key(tenant_id, subject, month)
@@ -115,6 +111,15 @@ class Keyring:
             self._remember_gone(place, erased)
             raise
         return key.key_version, self._remember(tenant_id, subject, key, generation, month)
+
+    def _held(self, held: Recent[tuple[str, str, str], V], place: tuple[str, str, str]) -> V | None:
+        """What is remembered of a place. Raises `KeyErased` if that is that its key is gone."""
+        with self._lock:
+            found = held.get(place)
+            gone = None if found is not None else self._gone.get(place)
+        if gone is not None:
+            raise KeyErased(gone)
+        return found
 
     def current_known(self, tenant_id: str, subject: str, month: str) -> bool:
         """Whether `current` would answer without asking the store."""
@@ -124,13 +129,9 @@ class Keyring:
     def cipher(self, tenant_id: str, subject: str, key_version: str) -> AESGCM:
         """The cipher of an existing key. Raises as `KeyStore.key` does."""
         place = (tenant_id, subject, key_version)
-        with self._lock:
-            found = self._ciphers.get(place)
-            gone = None if found else self._gone.get(place)
+        found = self._held(self._ciphers, place)
         if found is not None:
             return found
-        if gone is not None:
-            raise KeyErased(gone)
         generation = self._generation
         try:
             key = self.store.key(tenant_id, subject, key_version)

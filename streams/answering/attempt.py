@@ -172,8 +172,6 @@ class Attempt:
             degraded.append("short_context")
         question = Question(
             tenant_id=place.tenant_id,
-            turn_id=turn.turn_id,
-            attempt=self._attempt,
             context=TurnContext(text, earlier),
             prompt_version=turn.prompt_version,
             fallback=self._fallback,

@@ -15,8 +15,6 @@ class Question:
     """A turn to be answered; all texts in it are redacted."""
 
     tenant_id: str
-    turn_id: str
-    attempt: int
     context: TurnContext
     prompt_version: str
     fallback: bool
