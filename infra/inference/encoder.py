@@ -5,9 +5,8 @@ milliseconds (the GIL is released meanwhile). When to batch is left to the calle
 """
 
 import ctypes
+import re
 import sys
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +22,7 @@ from tokenizers import Tokenizer
 from infra.inference import grams
 from infra.inference.artifacts import ModelCache, ModelFiles, Progress, silent
 from infra.inference.minilm import HIDDEN, TOKENS_MAX, describe
+from infra.inference.recent import EncodedText, RecentTexts, digest
 from infra.inference.safetensors import Checkpoint
 
 # Beyond this a text has more than 256 tokens in every language that the model knows, so that
@@ -33,9 +33,8 @@ CHARACTERS_MAX = 8192
 _BATCH_TOKENS_CPU = 512
 BATCH_TOKENS_MAX = 32768
 
-
-RECENT_MAX = 2048
-"""Embeddings that an encoder remembers, 1.5 KB each."""
+# The tokenizer takes any run of these for one space, so such texts are the same to the model.
+_BLANKS = re.compile(r"[ \t\r\n]+")
 
 
 class Device(StrEnum):
@@ -80,6 +79,19 @@ class Encoding:
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+    @classmethod
+    def of(cls, rows: Sequence[EncodedText]) -> "Encoding":
+        """The rows in one; of none, an encoding of length 0."""
+        embeddings = [row.embedding for row in rows]
+        middle = [row.middle for row in rows]
+        return cls(
+            embeddings=np.array(embeddings, np.float32).reshape(len(rows), HIDDEN),
+            middle=np.array(middle, np.float32).reshape(len(rows), HIDDEN),
+            grams=grams.padded([row.grams for row in rows]),
+            token_counts=np.array([row.token_count for row in rows], np.int32),
+            truncated=np.array([row.truncated for row in rows], np.bool_),
+        )
 
 
 def _is_usable(device: Device) -> bool:
@@ -135,6 +147,10 @@ def _tokenizer(path: Path, tokens_max: int = TOKENS_MAX) -> Tokenizer:
     return tokenizer
 
 
+def _plain(text: str) -> str:
+    return _BLANKS.sub(" ", text.strip())
+
+
 def _batches(counts: Sequence[int], tokens_max: int) -> Iterator[list[int]]:
     """Indices in batches of similar length, each at most `tokens_max` tokens with its padding."""
     batch: list[int] = []
@@ -168,8 +184,7 @@ class Encoder:
         self.model_digest = files.digest
         provider = self._session.get_providers()[0]
         self.device = next(key for key, name in _PROVIDERS.items() if name == provider)
-        self._recent: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._recent = RecentTexts()
         on_cpu = self.device is Device.CPU
         self.batch_tokens_max = min(batch_tokens_max, _BATCH_TOKENS_CPU if on_cpu else sys.maxsize)
 
@@ -177,27 +192,19 @@ class Encoder:
         return f"Encoder(device={self.device.value!r}, model_digest={self.model_digest[:12]!r})"
 
     def encode(self, texts: Sequence[str]) -> Encoding:
-        """Embeds the texts; none at all gives an `Encoding` of length 0."""
-        stripped = [text.strip() for text in texts]
-        tokens = [self._tokenizer.encode(text[:CHARACTERS_MAX]) for text in stripped]
-        counts = [len(item.ids) for item in tokens]
-        embeddings = np.empty((len(texts), HIDDEN), np.float32)
-        middle = np.empty_like(embeddings)
-        for batch in _batches(counts, self.batch_tokens_max):
-            rows = [tokens[index] for index in batch]
-            embeddings[batch], middle[batch] = self._run(rows, counts[batch[-1]])
-        self._remember(stripped, embeddings)
-        truncated = [
-            bool(item.overflowing) or len(text) > CHARACTERS_MAX
-            for item, text in zip(tokens, stripped, strict=True)
-        ]
-        return Encoding(
-            embeddings=embeddings,
-            middle=middle,
-            grams=grams.padded([grams.buckets(item.ids) for item in tokens]),
-            token_counts=np.array(counts, np.int32),
-            truncated=np.array(truncated, np.bool_),
-        )
+        """Embeds the texts; none at all gives an `Encoding` of length 0.
+
+        A text that comes twice, here or in an earlier call, is run once.
+        """
+        plain = [_plain(text) for text in texts]
+        keys = [digest(text) for text in plain]
+        known = self._recent.find(keys)
+        fresh = {key: text for key, text in zip(keys, plain, strict=True) if key not in known}
+        if fresh:
+            encoded = dict(zip(fresh, self._encode(list(fresh.values())), strict=True))
+            self._recent.remember(encoded)
+            known |= encoded
+        return Encoding.of([known[key] for key in keys])
 
     def recall(self, texts: Sequence[str]) -> NDArray[np.float32] | None:
         """Embeddings, float32 [n, 384], of texts that were all encoded a moment ago; else None.
@@ -205,17 +212,31 @@ class Encoder:
         What analysis has just read is what answering searches with, so most texts come twice.
         Never blocks.
         """
-        with self._lock:
-            found = [self._recent.get(text.strip()) for text in texts]
-        known = [row for row in found if row is not None]
-        return np.stack(known) if known and len(known) == len(texts) else None
+        keys = [digest(_plain(text)) for text in texts]
+        known = self._recent.find(keys)
+        if not keys or not all(key in known for key in keys):
+            return None
+        return np.stack([known[key].embedding for key in keys])
 
-    def _remember(self, texts: Sequence[str], embeddings: NDArray[np.float32]) -> None:
-        with self._lock:
-            for text, row in zip(texts, embeddings, strict=True):
-                self._recent[text] = row
-            while len(self._recent) > RECENT_MAX:
-                self._recent.popitem(last=False)
+    def _encode(self, texts: Sequence[str]) -> list[EncodedText]:
+        tokens = [self._tokenizer.encode(text[:CHARACTERS_MAX]) for text in texts]
+        counts = [len(item.ids) for item in tokens]
+        embeddings = np.empty((len(texts), HIDDEN), np.float32)
+        middle = np.empty_like(embeddings)
+        for batch in _batches(counts, self.batch_tokens_max):
+            rows = [tokens[index] for index in batch]
+            embeddings[batch], middle[batch] = self._run(rows, counts[batch[-1]])
+        # Copies, or one remembered text would keep the matrix of its whole batch alive.
+        return [
+            EncodedText(
+                embedding=embeddings[place].copy(),
+                middle=middle[place].copy(),
+                grams=grams.buckets(item.ids),
+                token_count=len(item.ids),
+                truncated=bool(item.overflowing) or len(text) > CHARACTERS_MAX,
+            )
+            for place, (item, text) in enumerate(zip(tokens, texts, strict=True))
+        ]
 
     def _run(self, tokens: Sequence[Tokens], width: int) -> list[NDArray[np.float32]]:
         input_ids = np.zeros((len(tokens), width), np.int32)
