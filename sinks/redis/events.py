@@ -10,8 +10,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
-
 from schemas.events import (
     Event,
     TurnCancelled,
@@ -24,6 +22,7 @@ from schemas.failures import Unavailable
 from sinks.port import Delivery
 from sinks.redis.frames import event_frame, sealed_texts, shown
 from sinks.redis.keys import conversation_keys
+from sinks.redis.line import Line
 from sinks.redis.meter import Meter
 from sinks.redis.partition import ConversationId, Partition, verdict
 from sinks.redis.scripts import Call, Scripts, TurnStep, redis_failures, run
@@ -56,45 +55,48 @@ class EventProjection:
     """Views, logs and bells."""
 
     def __init__(
-        self, redis: Redis, scripts: Scripts, opener: Opener, epoch: bytes, meter: Meter
+        self, line: Line, scripts: Scripts, opener: Opener, epoch: bytes, meter: Meter
     ) -> None:
-        self._redis = redis
+        self._line = line
         self._scripts = scripts
         self._opener = opener
         self._epoch = epoch
         self._meter = meter
 
     async def apply(self, partition: Partition, batch: Sequence[Delivery]) -> None:
-        """Applies the batch and moves the partition's offset behind it.
+        """Applies the batch and moves the partition's offset behind it, in one round trip unless
+        a view has to be read.
 
         The offset moves in the same step as the events where all are of one conversation, and
-        else in a step that sees every conversation applied.
+        else in a last step that sees every conversation applied.
         """
         pending = every = _by_conversation(batch)
         next_offset = batch[-1].offset + 1
-        alone = len(pending) == 1
-        moved = False
         gaps: Gaps = {}
-        for _ in range(ROUNDS_MAX):
-            plans = await self._plan(partition, pending, gaps)
-            calls = [self._call(partition, plan, next_offset if alone else None) for plan in plans]
-            answers = await run(self._redis, calls) if calls else []
-            pending = self._settle(partition, plans, answers, pending)
+        for tries in range(ROUNDS_MAX):
+            plans = await self._plan(partition, pending, gaps, may_guess=tries == 0)
+            joined = len(every) == 1 and bool(plans)
+            calls = [self._call(partition, plan, next_offset if joined else None) for plan in plans]
+            if not joined:
+                calls.append(self._last(partition, every, gaps, next_offset))
+            answers = await run(self._line, calls)
+            pending = self._settle(partition, plans, answers[: len(plans)], pending)
             if not pending:
-                moved = alone and bool(plans)
+                verdict(answers[-1], partition)
                 break
         else:
             raise Unavailable(f"{partition!r}: another sink changes the same conversations")
-        if not moved:
-            reached = [
-                (conversation_keys(*conversation).view, events[-1].envelope.seq)
-                for conversation, events in every.items()
-                if conversation not in gaps
-            ]
-            call = self._scripts.offset(partition.guard(self._epoch), next_offset, reached)
-            verdict((await run(self._redis, [call]))[0], partition)
         for conversation, (missing, found) in gaps.items():
             self._stop(partition, conversation, missing, found)
+
+    def _last(self, partition: Partition, every: Events, gaps: Gaps, next_offset: int) -> Call:
+        """The step that moves the offset once every conversation is applied as far as it goes."""
+        reached = [
+            (conversation_keys(*conversation).view, events[-1].envelope.seq)
+            for conversation, events in every.items()
+            if conversation not in gaps
+        ]
+        return self._scripts.offset(partition.guard(self._epoch), next_offset, reached)
 
     def _call(self, partition: Partition, plan: Folded, next_offset: int | None) -> Call:
         return self._scripts.events(
@@ -108,12 +110,16 @@ class EventProjection:
             next_offset,
         )
 
-    async def _plan(self, partition: Partition, pending: Events, gaps: Gaps) -> list[Folded]:
-        views = await self._views(partition, pending)
+    async def _plan(
+        self, partition: Partition, pending: Events, gaps: Gaps, *, may_guess: bool
+    ) -> list[Folded]:
+        views = await self._views(partition, pending, may_guess)
         plans = []
         for conversation, events in pending.items():
             new, found = _unseen(views[conversation], events)
-            if found is not None:
+            if found is None:
+                gaps.pop(conversation, None)
+            else:
                 gaps[conversation] = (views[conversation].seq + len(new) + 1, found)
             if new:
                 texts = [sealed for event in new for sealed in sealed_texts(event)]
@@ -121,15 +127,23 @@ class EventProjection:
                 plans.append(self._fold(conversation, views[conversation], new))
         return plans
 
-    async def _views(self, partition: Partition, pending: Events) -> Mapping[ConversationId, View]:
-        """Remembered views that the events follow, the rest from Redis."""
+    async def _views(
+        self, partition: Partition, pending: Events, may_guess: bool
+    ) -> Mapping[ConversationId, View]:
+        """Remembered views that the events follow, the rest from Redis.
+
+        A first event follows nothing, unless it was applied before: then Lua says so.
+        """
         views: dict[ConversationId, View] = {}
         for conversation, events in pending.items():
+            seq = events[0].envelope.seq
             view = partition.view(conversation)
-            if view is not None and view.seq + 1 == events[0].envelope.seq:
+            if view is None and seq == 1 and may_guess:
+                view = EMPTY
+            if view is not None and view.seq + 1 == seq:
                 views[conversation] = view
         missing = [conversation for conversation in pending if conversation not in views]
-        return views | await read_views(self._redis, missing, self._epoch)
+        return views | await read_views(self._line, missing, self._epoch) if missing else views
 
     def _stop(
         self, partition: Partition, conversation: ConversationId, missing: int, found: int
@@ -218,18 +232,18 @@ def turn_step(event: Event) -> TurnStep:
 
 
 async def read_views(
-    redis: Redis, conversations: Sequence[ConversationId], epoch: bytes
+    line: Line, conversations: Sequence[ConversationId], epoch: bytes
 ) -> dict[ConversationId, View]:
     """The views that Redis holds; `EMPTY` for none, or for one of another epoch."""
-    if not conversations:
-        return {}
+    fields = (b"epoch", b"seq", b"owner", b"done", b"state")
     with redis_failures():
-        pipeline = redis.pipeline(transaction=False)
-        for conversation in conversations:
-            keys = conversation_keys(*conversation)
-            pipeline.hmget(keys.view, "epoch", "seq", "owner", "done", "state")
-        rows = await pipeline.execute()
+        rows = await line.ask(
+            *((b"HMGET", conversation_keys(*each).view, *fields) for each in conversations)
+        )
+        for row in rows:
+            if isinstance(row, Exception):
+                raise row
     return {
-        conversation: stored_view(*fields) if stored_epoch == epoch else EMPTY
-        for conversation, (stored_epoch, *fields) in zip(conversations, rows, strict=True)
+        conversation: stored_view(*held) if stored_epoch == epoch else EMPTY
+        for conversation, (stored_epoch, *held) in zip(conversations, rows, strict=True)
     }

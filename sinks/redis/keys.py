@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 EPOCH = b"parley:epoch"
@@ -31,6 +32,7 @@ class ConversationKeys(NamedTuple):
     """Pub/Sub channel: every event frame and tokens frame, the moment it is applied."""
 
 
+@lru_cache(maxsize=4096)
 def conversation_keys(tenant_id: str, conversation_id: str) -> ConversationKeys:
     """The keys of a conversation."""
     start = b"parley:{%b:%b}:" % (tenant_id.encode(), conversation_id.encode())

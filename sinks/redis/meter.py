@@ -44,21 +44,27 @@ class MetricsMeter:
     """Counts in the metrics of the process."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+        rows, skipped = metrics.rows, metrics.skipped
+        self._events, self._pieces = rows.labels("redis", "events"), rows.labels("redis", "pieces")
+        self._repeated = skipped.labels("redis", "repeated")
+        self._ahead = skipped.labels("redis", "piece_ahead")
+        self._late = skipped.labels("redis", "piece_late")
+        self._gaps = skipped.labels("redis", "gap")
+        self._tails_lost = skipped.labels("redis", "tail_lost")
 
     def applied(self, tenant_id: str, events: int) -> None:
-        self._metrics.rows.labels("redis", "events").inc(events)
+        self._events.inc(events)
 
     def repeated(self, events: int) -> None:
-        self._metrics.skipped.labels("redis", "repeated").inc(events)
+        self._repeated.inc(events)
 
     def pieces(self, appended: int, held: int, dropped: int) -> None:
-        self._metrics.rows.labels("redis", "pieces").inc(appended)
-        self._metrics.skipped.labels("redis", "piece_ahead").inc(held)
-        self._metrics.skipped.labels("redis", "piece_late").inc(dropped)
+        self._pieces.inc(appended)
+        self._ahead.inc(held)
+        self._late.inc(dropped)
 
     def gap(self, tenant_id: str) -> None:
-        self._metrics.skipped.labels("redis", "gap").inc()
+        self._gaps.inc()
 
     def tail_lost(self, topic: str, partition: int) -> None:
-        self._metrics.skipped.labels("redis", "tail_lost").inc()
+        self._tails_lost.inc()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from redis.asyncio import Redis
-
 from schemas.records import AnswerPiece
 from sinks.port import Delivery
 from sinks.redis.frames import tokens_frame
 from sinks.redis.keys import conversation_keys
+from sinks.redis.line import Line
 from sinks.redis.meter import Meter
 from sinks.redis.partition import ConversationId, Partition, verdict
 from sinks.redis.scripts import Scripts, run
@@ -34,9 +33,9 @@ class PieceProjection:
     """The text of open turns. Which pieces count is decided in Lua, next to what is stored."""
 
     def __init__(
-        self, redis: Redis, scripts: Scripts, opener: Opener, epoch: bytes, meter: Meter
+        self, line: Line, scripts: Scripts, opener: Opener, epoch: bytes, meter: Meter
     ) -> None:
-        self._redis = redis
+        self._line = line
         self._scripts = scripts
         self._opener = opener
         self._epoch = epoch
@@ -59,7 +58,7 @@ class PieceProjection:
             guard = replace(guard, known=next_offset)
         if not calls:
             calls.append(self._scripts.offset(guard, end))
-        for answer in await run(self._redis, calls):
+        for answer in await run(self._line, calls):
             _, numbers = verdict(answer, partition)
             if len(numbers) == 3:
                 self._meter.pieces(*numbers)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from redis import exceptions
-from redis.asyncio import Redis
 
 from schemas.failures import Unavailable
 from sinks.redis.keys import (
@@ -21,6 +20,7 @@ from sinks.redis.keys import (
     LOG_EVENTS_MAX,
     ConversationKeys,
 )
+from sinks.redis.line import Line
 from sinks.redis.view import View
 
 PIPELINE_MAX = 250
@@ -41,12 +41,12 @@ class Script:
     """A script as the server knows it."""
 
     text: bytes
-    sha: str
+    sha: bytes
 
 
 def _script(*names: str) -> Script:
     text = b"\n".join((_FOLDER / f"{name}.lua").read_bytes() for name in names)
-    return Script(text, hashlib.sha1(text).hexdigest())
+    return Script(text, hashlib.sha1(text).hexdigest().encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def _leading(guard: Guard, bell: bytes, next_offset: int | None) -> list[bytes |
     return [guard.epoch, guard.known, "" if next_offset is None else next_offset, bell]
 
 
-async def run(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+async def run(line: Line, calls: Sequence[Call]) -> list[Any]:
     """The calls' answers, in order. Raises `Unavailable` while Redis is away or can't write.
 
     Every step may be repeated, so a server that forgot the scripts gets them and the calls again.
@@ -156,21 +156,23 @@ async def run(redis: Redis, calls: Sequence[Call]) -> list[Any]:
     for start in range(0, len(calls), PIPELINE_MAX):
         part = calls[start : start + PIPELINE_MAX]
         try:
-            answers += await _send(redis, part)
+            answers += await _send(line, part)
         except exceptions.NoScriptError:
             with redis_failures():
                 for text in {call.script.text for call in part}:
-                    await redis.script_load(text)
-            answers += await _send(redis, part)
+                    await line.ask_one(b"SCRIPT", b"LOAD", text)
+            answers += await _send(line, part)
     return answers
 
 
-async def _send(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+async def _send(line: Line, calls: Sequence[Call]) -> list[Any]:
     with redis_failures():
-        pipeline = redis.pipeline(transaction=False)
-        for call in calls:
-            pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
-        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        answers = await line.ask(
+            *(
+                (b"EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.arguments)
+                for call in calls
+            )
+        )
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer

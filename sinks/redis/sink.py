@@ -15,6 +15,7 @@ from schemas.topics import EVENTS, TOKENS, Topic
 from sinks.port import Commit, Delivery, Position, TopicPartition
 from sinks.redis.events import EventProjection
 from sinks.redis.keys import EPOCH, offset_key
+from sinks.redis.line import Line
 from sinks.redis.meter import Meter, NoMeter
 from sinks.redis.partition import Partition, TailLost
 from sinks.redis.pieces import PieceProjection
@@ -43,11 +44,11 @@ class RedisSink:
     def __init__(
         self, redis: Redis, opener: Opener, *, epoch: str, meter: Meter | None = None
     ) -> None:
-        self._redis = redis
+        self._line = Line(redis)
         self._scripts = Scripts()
         self._epoch = epoch.encode()
         self._meter = meter or NoMeter()
-        parts = (redis, self._scripts, opener, self._epoch, self._meter)
+        parts = (self._line, self._scripts, opener, self._epoch, self._meter)
         self._events = EventProjection(*parts)
         self._pieces = PieceProjection(*parts)
         self._partitions: dict[TopicPartition, Partition] = {}
@@ -109,7 +110,7 @@ class RedisSink:
         partitions = list(self._partitions.items())
         keys = [offset_key(*source) for source, _ in partitions]
         with redis_failures():
-            epoch, *offsets = await self._redis.mget([EPOCH, *keys])
+            epoch, *offsets = await self._line.ask_one(b"MGET", EPOCH, *keys)
         lost = [
             source
             for (source, partition), offset in zip(partitions, offsets, strict=True)
@@ -138,7 +139,7 @@ class RedisSink:
     async def _claim(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
         every = [offset_key(t.name, p) for t in self.topics for p in range(t.partitions)]
         asked = [offset_key(*source) for source in sources]
-        (offsets,) = await run(self._redis, [self._scripts.claim(self._epoch, asked, every)])
+        (offsets,) = await run(self._line, [self._scripts.claim(self._epoch, asked, every)])
         for source, offset in zip(sources, offsets, strict=True):
             self._partitions[source] = Partition(*source, offset)
         return {source: Position(offset) for source, offset in zip(sources, offsets, strict=True)}
