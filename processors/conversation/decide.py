@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import assert_never
 
 from processors.conversation.evolve import evolve
@@ -16,6 +15,7 @@ from processors.conversation.state import (
     handled_entry,
     has_handled,
     has_handled_otherwise,
+    is_finished,
     waiting_message,
 )
 from schemas.commands import (
@@ -48,11 +48,18 @@ from schemas.events import (
 )
 from schemas.failures import Invalid
 from schemas.identifiers import is_client_id, is_command_id, is_tenant_id, turn_id
-from schemas.records import OpenTurn
+from schemas.makers import maker
+from schemas.records import OpenTurn, WaitingMessage
 
-Events = Iterator[Event]
+Events = tuple[Event, ...]
 ClientCommand = SubmitMessage | CancelTurn | SubmitFeedback | CloseConversation
-Decision = tuple[tuple[Event, ...], Conversation]
+Decision = tuple[Events, Conversation]
+
+# The events that every answered message leads to.
+_message_received = maker(MessageReceived)
+_message_analysed = maker(MessageAnalysed)
+_turn_started = maker(TurnStarted)
+_turn_completed = maker(TurnCompleted)
 
 
 def decide(state: Conversation, command: Command, now_us: int, policy: Policy) -> Decision:
@@ -62,28 +69,25 @@ def decide(state: Conversation, command: Command, now_us: int, policy: Policy) -
     `CommandRejected`; a stage's command that no longer applies leads to none.
     """
     stamp = Stamp(state, command.envelope, now_us)
-    events, state = _append((), state, _effects(state, command, stamp, policy))
+    events = _effects(state, command, stamp, policy)
+    for event in events:
+        state = evolve(state, event)
     # A repeated command must not start anything: its events would bear the first one's ids.
     if events or _is_overdue(state, command, stamp):
-        return _append(events, state, _next_turn(state, stamp, policy))
+        started = _next_turn(state, stamp, policy)
+        if started is not None:
+            return (*events, started), evolve(state, started)
     return events, state
-
-
-def _append(events: tuple[Event, ...], state: Conversation, more: Events) -> Decision:
-    added = tuple(more)
-    for event in added:
-        state = evolve(state, event)
-    return events + added, state
 
 
 def _effects(state: Conversation, command: Command, stamp: Stamp, policy: Policy) -> Events:
     match command:
-        case SubmitMessage() | CancelTurn() | SubmitFeedback() | CloseConversation():
-            return _client_effects(state, command, stamp, policy)
         case RecordAnalysis():
             return _record_analysis(state, command, stamp)
         case CompleteTurn():
             return _complete(state, command, stamp)
+        case SubmitMessage() | CancelTurn() | SubmitFeedback() | CloseConversation():
+            return _client_effects(state, command, stamp, policy)
         case FailTurn():
             return _fail(state, command, stamp)
         case RestartTurn():
@@ -91,7 +95,7 @@ def _effects(state: Conversation, command: Command, stamp: Stamp, policy: Policy
         case ExpireTurn():
             return _expire(state, command, stamp)
         case ExpireAnalysis():
-            return iter(())
+            return ()
         case _:
             assert_never(command)
 
@@ -102,11 +106,12 @@ def _client_effects(
     """Effects of a command that a person sent, once it is new, well formed and allowed."""
     envelope = command.envelope
     entry = _checked_entry(command)
-    if has_handled(state, entry):
-        return iter(())
+    known = has_handled_otherwise(state, entry)
+    if known and has_handled(state, entry):
+        return ()
     if not is_client_id(command.mid):
         return _reject(command, stamp, "bad_mid", "mid takes 1 to 64 of A-Z a-z 0-9 _ -")
-    if has_handled_otherwise(state, entry):
+    if known:
         return _reject(command, stamp, "conflict", "this id was used with another body before")
     if state.status != NEW and envelope.actor != state.owner:
         return _reject(command, stamp, "forbidden", "this conversation belongs to somebody else")
@@ -137,66 +142,73 @@ def _checked_entry(command: ClientCommand) -> bytes:
 
 def _submit(state: Conversation, command: SubmitMessage, stamp: Stamp, policy: Policy) -> Events:
     if state.status == CLOSED:
-        yield from _reject(command, stamp, "closed", "this conversation is closed")
-    elif len(state.waiting) >= policy.waiting_max:
+        return _reject(command, stamp, "closed", "this conversation is closed")
+    if len(state.waiting) >= policy.waiting_max:
         message = "too many messages wait for an answer; send again when one has come"
-        yield from _reject(command, stamp, "too_many_waiting", message)
-    else:
-        if state.status == NEW:
-            yield ConversationStarted(stamp.envelope(), owner=command.envelope.actor)
-        deadline_at = stamp.now_us + policy.analysis_deadline_us
-        yield MessageReceived(stamp.envelope(), command.mid, command.text, deadline_at)
-        if policy.interrupt and state.turn is not None:
-            yield _cancelled(state.turn, stamp, "interrupted")
+        return _reject(command, stamp, "too_many_waiting", message)
+    if state.status == NEW:
+        started = ConversationStarted(stamp.envelope(), owner=command.envelope.actor)
+        return started, _received(command, stamp, policy)
+    received = _received(command, stamp, policy)
+    if policy.interrupt and state.turn is not None:
+        return received, _cancelled(state.turn, stamp, "interrupted")
+    return (received,)
+
+
+def _received(command: SubmitMessage, stamp: Stamp, policy: Policy) -> MessageReceived:
+    deadline_at = stamp.now_us + policy.analysis_deadline_us
+    return _message_received(stamp.envelope(), command.mid, command.text, deadline_at)
 
 
 def _cancel(state: Conversation, command: CancelTurn, stamp: Stamp) -> Events:
     turn = state.turn
     if turn is not None and turn.turn_id == command.turn_id:
-        yield _cancelled(turn, stamp, "client")
-    elif any(t.turn_id == command.turn_id for t in state.finished):
-        yield from _reject(command, stamp, "turn_over", "this answer is already over")
-    else:
-        yield from _reject(command, stamp, "unknown_turn", "there is no such answer here")
+        return (_cancelled(turn, stamp, "client"),)
+    if is_finished(state, command.turn_id):
+        return _reject(command, stamp, "turn_over", "this answer is already over")
+    return _reject(command, stamp, "unknown_turn", "there is no such answer here")
 
 
 def _feedback(state: Conversation, command: SubmitFeedback, stamp: Stamp) -> Events:
     if command.score not in (-1, 1):
-        yield from _reject(command, stamp, "bad_score", "a score is -1 or 1")
-    elif any(t.turn_id == command.turn_id for t in state.finished):
-        yield FeedbackReceived(
-            stamp.envelope(), command.mid, command.turn_id, command.score, command.comment
+        return _reject(command, stamp, "bad_score", "a score is -1 or 1")
+    if is_finished(state, command.turn_id):
+        return (
+            FeedbackReceived(
+                stamp.envelope(), command.mid, command.turn_id, command.score, command.comment
+            ),
         )
-    else:
-        message = "there is no finished answer of this id, or it is too long ago"
-        yield from _reject(command, stamp, "unknown_turn", message)
+    message = "there is no finished answer of this id, or it is too long ago"
+    return _reject(command, stamp, "unknown_turn", message)
 
 
 def _close(state: Conversation, command: CloseConversation, stamp: Stamp) -> Events:
     if state.status == NEW:
-        yield from _reject(command, stamp, "unknown_conversation", "there is nothing to close")
-        return
+        return _reject(command, stamp, "unknown_conversation", "there is nothing to close")
     if state.status == CLOSED:
-        yield from _reject(command, stamp, "closed", "this conversation is closed")
-        return
-    if state.turn is not None:
-        yield _cancelled(state.turn, stamp, "closed")
-    for message in state.waiting:
-        yield TurnRefused(
-            stamp.envelope(message),
-            message_seq=message.message_seq,
-            mid=message.mid,
-            code="closed",
-            message="the conversation was closed before this was answered",
-        )
-    yield ConversationClosed(stamp.envelope(), command.mid)
+        return _reject(command, stamp, "closed", "this conversation is closed")
+    cancelled = () if state.turn is None else (_cancelled(state.turn, stamp, "closed"),)
+    refused = [_refused(message, stamp) for message in state.waiting]
+    return (*cancelled, *refused, ConversationClosed(stamp.envelope(), command.mid))
+
+
+def _refused(message: WaitingMessage, stamp: Stamp) -> TurnRefused:
+    return TurnRefused(
+        stamp.envelope(message),
+        message_seq=message.message_seq,
+        mid=message.mid,
+        code="closed",
+        message="the conversation was closed before this was answered",
+    )
 
 
 def _record_analysis(state: Conversation, command: RecordAnalysis, stamp: Stamp) -> Events:
     message = waiting_message(state, command.message_seq)
     late = command.message_seq in state.unanalysed
-    if late or (message is not None and message.analysis_seq is None):
-        yield MessageAnalysed(
+    if not late and (message is None or message.analysis_seq is not None):
+        return ()
+    return (
+        _message_analysed(
             stamp.envelope(),
             message_seq=command.message_seq,
             mid=command.mid,
@@ -205,13 +217,16 @@ def _record_analysis(state: Conversation, command: RecordAnalysis, stamp: Stamp)
             inferences=command.inferences,
             late=late,
             degraded=command.degraded,
-        )
+        ),
+    )
 
 
 def _complete(state: Conversation, command: CompleteTurn, stamp: Stamp) -> Events:
     turn = _running(state, command.turn_id, command.attempt)
-    if turn is not None:
-        yield TurnCompleted(
+    if turn is None:
+        return ()
+    return (
+        _turn_completed(
             stamp.envelope(turn),
             turn_id=turn.turn_id,
             attempt=turn.attempt,
@@ -226,29 +241,29 @@ def _complete(state: Conversation, command: CompleteTurn, stamp: Stamp) -> Event
             first_token_us=command.first_token_us,
             duration_us=command.duration_us,
             degraded=command.degraded,
-        )
+        ),
+    )
 
 
 def _fail(state: Conversation, command: FailTurn, stamp: Stamp) -> Events:
     turn = _running(state, command.turn_id, command.attempt)
-    if turn is not None:
-        yield _failed(turn, stamp, command.code, command.message)
+    return () if turn is None else (_failed(turn, stamp, command.code, command.message),)
 
 
 def _restart(state: Conversation, command: RestartTurn, stamp: Stamp, policy: Policy) -> Events:
     turn = _running(state, command.turn_id, command.attempt - 1)
     if turn is None:
-        return
+        return ()
     if command.attempt > policy.attempts_max:
-        yield _failed(turn, stamp, "attempts", "the answer failed too often and was given up")
-    else:
-        yield TurnRestarted(stamp.envelope(turn), turn.turn_id, command.attempt)
+        return (_failed(turn, stamp, "attempts", "the answer failed too often and was given up"),)
+    return (TurnRestarted(stamp.envelope(turn), turn.turn_id, command.attempt),)
 
 
 def _expire(state: Conversation, command: ExpireTurn, stamp: Stamp) -> Events:
     turn = state.turn
     if turn and turn.turn_id == command.turn_id and turn.deadline_at <= stamp.now_us:
-        yield _failed(turn, stamp, "deadline", "no answer came in time")
+        return (_failed(turn, stamp, "deadline", "no answer came in time"),)
+    return ()
 
 
 def _is_overdue(state: Conversation, command: Command, stamp: Stamp) -> bool:
@@ -261,22 +276,21 @@ def _is_overdue(state: Conversation, command: Command, stamp: Stamp) -> bool:
     )
 
 
-def _next_turn(state: Conversation, stamp: Stamp, policy: Policy) -> Events:
+def _next_turn(state: Conversation, stamp: Stamp, policy: Policy) -> TurnStarted | None:
     """Starts the turn of the message that waits longest, if it can begin now."""
     if state.turn is not None or not state.waiting or state.status == CLOSED:
-        return
+        return None
     message = state.waiting[0]
     if message.analysis_seq is None and stamp.now_us < message.analysis_deadline_at:
-        return
-    seen = tuple(seq for seq in state.context if seq != message.analysis_seq)
-    yield TurnStarted(
+        return None
+    return _turn_started(
         stamp.envelope(message),
         turn_id=turn_id(state.tenant_id, state.conversation_id, message.message_seq),
         message_seq=message.message_seq,
         analysis_seq=message.analysis_seq,
         mid=message.mid,
         subject=message.subject,
-        context=seen[max(0, len(seen) - policy.context_events) :],
+        context=_earlier(state.context, message.analysis_seq, policy.context_events),
         deadline_at=stamp.now_us + policy.turn_deadline_us,
         owner_epoch=state.owner_epoch,
         config_version=policy.config_version,
@@ -284,6 +298,12 @@ def _next_turn(state: Conversation, stamp: Stamp, policy: Policy) -> Events:
         model=policy.model,
         degraded=() if message.analysis_seq is not None else ("analysis_expired",),
     )
+
+
+def _earlier(context: tuple[int, ...], own_seq: int | None, limit: int) -> tuple[int, ...]:
+    """The latest `limit` events in view, without the message's own analysis."""
+    seen = tuple([seq for seq in context if seq != own_seq])
+    return seen[max(0, len(seen) - limit) :]
 
 
 def _running(state: Conversation, wanted: str, attempt: int) -> OpenTurn | None:
@@ -318,11 +338,13 @@ def _reject(command: ClientCommand, stamp: Stamp, code: str, message: str) -> Ev
     turn = None if isinstance(command, SubmitMessage | CloseConversation) else command.turn_id
     # The log is for ever and takes no text in the clear, so what is malformed is not repeated.
     mid = command.mid if is_client_id(command.mid) else None
-    yield CommandRejected(
-        stamp.envelope(),
-        command=type(command).__name__,
-        code=code,
-        message=message,
-        mid=mid,
-        turn_id=turn if turn is not None and is_client_id(turn) else None,
+    return (
+        CommandRejected(
+            stamp.envelope(),
+            command=type(command).__name__,
+            code=code,
+            message=message,
+            mid=mid,
+            turn_id=turn if turn is not None and is_client_id(turn) else None,
+        ),
     )

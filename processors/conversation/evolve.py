@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum
-from typing import assert_never
+from typing import Final, assert_never
 
 from processors.conversation.state import (
     CLOSED,
@@ -33,25 +33,32 @@ from schemas.events import (
     TurnRestarted,
     TurnStarted,
 )
+from schemas.makers import maker
 from schemas.records import FinishedTurn, OpenTurn, WaitingMessage
+
+_conversation = maker(Conversation)
+_waiting_message = maker(WaitingMessage)
+_open_turn = maker(OpenTurn)
+_finished_turn = maker(FinishedTurn)
 
 
 def evolve(state: Conversation, event: Event) -> Conversation:
     """The state after the event."""
     match event:
-        case ConversationStarted():
-            return _after(state, event, status=OPEN, owner=event.owner)
+        # The four events that every answered message leads to come first.
         case MessageReceived():
             return _after(state, event, waiting=(*state.waiting, _waiting(event)))
         case MessageAnalysed():
             return _analysed(state, event)
         case TurnStarted():
             return _started(state, event)
+        case TurnCompleted():
+            return _finished(state, event, "completed")
+        case ConversationStarted():
+            return _after(state, event, status=OPEN, owner=event.owner)
         case TurnRestarted():
             turn = state.turn and replace(state.turn, attempt=event.attempt)
             return _after(state, event, turn=turn)
-        case TurnCompleted():
-            return _finished(state, event, "completed")
         case TurnFailed():
             return _finished(state, event, "failed")
         case TurnCancelled():
@@ -72,27 +79,30 @@ class _Same(Enum):
     SAME = 0
 
 
+_SAME: Final = _Same.SAME
+
+
 def _after(
     state: Conversation,
     event: Event,
     *,
     status: str | None = None,
     owner: str | None = None,
-    turn: OpenTurn | _Same | None = _Same.SAME,
+    turn: OpenTurn | _Same | None = _SAME,
     waiting: tuple[WaitingMessage, ...] | None = None,
     unanalysed: tuple[int, ...] | None = None,
     finished: tuple[FinishedTurn, ...] | None = None,
     context: tuple[int, ...] | None = None,
 ) -> Conversation:
     """The state with these changes, one event further. Written out, since it runs for each."""
-    return Conversation(
+    return _conversation(
         state.tenant_id,
         state.conversation_id,
         event.envelope.seq,
         state.status if status is None else status,
         state.owner if owner is None else owner,
         state.owner_epoch,
-        state.turn if turn is _Same.SAME else turn,
+        state.turn if turn is _SAME else turn,
         state.waiting if waiting is None else waiting,
         state.unanalysed if unanalysed is None else unanalysed,
         state.finished if finished is None else finished,
@@ -111,12 +121,13 @@ def _remember(handled: bytes, envelope: Envelope) -> bytes:
 
 
 def _waiting(event: MessageReceived) -> WaitingMessage:
-    return WaitingMessage(
-        message_seq=event.envelope.seq,
+    envelope = event.envelope
+    return _waiting_message(
+        message_seq=envelope.seq,
         mid=event.mid,
         subject=event.text.subject,
-        correlation_id=event.envelope.correlation_id,
-        traceparent=event.envelope.traceparent,
+        correlation_id=envelope.correlation_id,
+        traceparent=envelope.traceparent,
         analysis_seq=None,
         analysis_deadline_at=event.analysis_deadline_at,
     )
@@ -132,13 +143,22 @@ def _analysed(state: Conversation, event: MessageAnalysed) -> Conversation:
         state,
         event,
         waiting=tuple(
-            [
-                replace(m, analysis_seq=seq) if m.message_seq == message_seq else m
-                for m in state.waiting
-            ]
+            [_with_analysis(m, seq) if m.message_seq == message_seq else m for m in state.waiting]
         ),
         unanalysed=tuple([n for n in state.unanalysed if n != message_seq]),
         context=(*state.context, seq)[-CONTEXT_MAX:],
+    )
+
+
+def _with_analysis(message: WaitingMessage, analysis_seq: int) -> WaitingMessage:
+    return _waiting_message(
+        message_seq=message.message_seq,
+        mid=message.mid,
+        subject=message.subject,
+        correlation_id=message.correlation_id,
+        traceparent=message.traceparent,
+        analysis_seq=analysis_seq,
+        analysis_deadline_at=message.analysis_deadline_at,
     )
 
 
@@ -151,7 +171,7 @@ def _started(state: Conversation, event: TurnStarted) -> Conversation:
         event,
         waiting=_without(state.waiting, event.message_seq),
         unanalysed=unanalysed,
-        turn=OpenTurn(
+        turn=_open_turn(
             turn_id=event.turn_id,
             attempt=1,
             message_seq=event.message_seq,
@@ -166,7 +186,7 @@ def _started(state: Conversation, event: TurnStarted) -> Conversation:
 def _finished(
     state: Conversation, event: TurnCompleted | TurnFailed | TurnCancelled, outcome: str
 ) -> Conversation:
-    finished = FinishedTurn(event.turn_id, event.message_seq, outcome)
+    finished = _finished_turn(event.turn_id, event.message_seq, outcome)
     context = state.context
     if isinstance(event, TurnCompleted):
         context = (*context, event.envelope.seq)[-CONTEXT_MAX:]
