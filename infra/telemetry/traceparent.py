@@ -6,6 +6,7 @@ Trace state and baggage are not carried: they could hold anything, text included
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from opentelemetry.trace import SpanContext, TraceFlags
 
@@ -32,6 +33,7 @@ def with_traceparent(
     return kept
 
 
+@lru_cache(maxsize=1024)  # an answer's pieces and their hops share one
 def parse_traceparent(written: str | None) -> SpanContext | None:
     """The span context that a `traceparent` names, or None for anything malformed."""
     if written is None or len(written) != _LENGTH or written[:3] != "00-":

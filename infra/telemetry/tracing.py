@@ -2,6 +2,9 @@
 
 Parents are passed as `traceparent` strings, as they arrive in headers and envelopes; nothing
 is kept in context variables. When tracing is off, a parent is handed on unchanged.
+
+Spans are given to OpenTelemetry finished. Its own live spans, which lock, copy and count for every
+attribute, cost four times as much, and a message has some thirty.
 """
 
 from __future__ import annotations
@@ -11,21 +14,14 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol
 
-from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    Span,
-    SpanKind,
-    Status,
-    StatusCode,
-    Tracer,
-    set_span_in_context,
-)
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from infra.settings.behaviour import TelemetrySettings
 from infra.telemetry.guard import without_text
@@ -41,6 +37,9 @@ _KINDS = {
     "producer": SpanKind.PRODUCER,
     "consumer": SpanKind.CONSUMER,
 }
+_SCOPE = InstrumentationScope("parley")
+_UNSET = Status(StatusCode.UNSET)
+_ROOT_FLAGS = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 
 
 class ActiveSpan(Protocol):
@@ -86,17 +85,25 @@ class _OffSpan:
 
 
 class _RecordedSpan:
-    __slots__ = ("_span", "traceparent")
+    __slots__ = ("_attributes", "_began_ns", "_failure", "_name_and_kind", "_place", "_spans",
+                 "traceparent")  # fmt: skip
 
-    def __init__(self, span: Span) -> None:
-        self._span = span
-        self.traceparent: str | None = format_traceparent(span.get_span_context())
+    def __init__(
+        self, spans: Spans, name: str, kind: str, place: Place, attributes: Attributes | None
+    ) -> None:
+        self._spans = spans
+        self._name_and_kind = (name, kind)
+        self._place = place
+        self._attributes = _clean(attributes)
+        self._failure: str | None = None
+        self._began_ns = time.time_ns()
+        self.traceparent: str | None = format_traceparent(place[0])
 
     def set(self, attributes: Attributes) -> None:
-        self._span.set_attributes(_clean(attributes))
+        self._attributes |= _clean(attributes)
 
     def fail(self, reason: str) -> None:
-        self._span.set_status(Status(StatusCode.ERROR, str(without_text(reason))))
+        self._failure = reason
 
     def __enter__(self) -> _RecordedSpan:
         return self
@@ -110,20 +117,74 @@ class _RecordedSpan:
         # Only the type: an error's own words may quote what a person wrote.
         if kind is not None:
             self.fail(kind.__name__)
-        self._span.end()
+        times = (self._began_ns, time.time_ns())
+        self._spans.end(*self._name_and_kind, self._place, times, self._attributes, self._failure)
+
+
+Place = tuple[SpanContext, SpanContext | None]
+"""A span's own context and its parent's."""
+
+
+class Spans:
+    """Decides which traces are kept, and hands their finished spans to OpenTelemetry."""
+
+    def __init__(self, processor: SpanProcessor, service: str, sample_ratio: float) -> None:
+        self.processor = processor
+        self._resource = Resource.create({"service.name": service, "service.namespace": "parley"})
+        self._sampler = TraceIdRatioBased(sample_ratio)
+        self._ids = RandomIdGenerator()
+
+    def place(self, parent: str | None) -> Place:
+        """The context of a new span. A trace is kept or not as its first span was."""
+        above = parse_traceparent(parent)
+        span_id = self._ids.generate_span_id()
+        if above is not None:
+            own = SpanContext(
+                above.trace_id, span_id, is_remote=False, trace_flags=above.trace_flags
+            )
+            return own, above
+        trace_id = self._ids.generate_trace_id()
+        decision = self._sampler.should_sample(None, trace_id, "").decision
+        kept = decision is Decision.RECORD_AND_SAMPLE
+        flags = _ROOT_FLAGS if kept else TraceFlags(TraceFlags.RANDOM_TRACE_ID)
+        return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags), None
+
+    def end(
+        self,
+        name: str,
+        kind: str,
+        place: Place,
+        times_ns: tuple[int, int],
+        attributes: dict[str, str | int | float | bool],
+        failure: str | None,
+    ) -> None:
+        """Gives a span away. `attributes` are clean already."""
+        status = Status(StatusCode.ERROR, str(without_text(failure))) if failure else _UNSET
+        self.processor.on_end(
+            ReadableSpan(
+                name,
+                *place,
+                resource=self._resource,
+                attributes=attributes,
+                kind=_KINDS[kind],
+                status=status,
+                start_time=times_ns[0],
+                end_time=times_ns[1],
+                instrumentation_scope=_SCOPE,
+            )
+        )
 
 
 class Tracing:
     """Makes spans of one process. Thread-safe."""
 
-    def __init__(self, provider: TracerProvider | None) -> None:
-        self._provider = provider
-        self._tracer: Tracer | None = provider.get_tracer("parley") if provider else None
+    def __init__(self, spans: Spans | None) -> None:
+        self._spans = spans
 
     @property
     def enabled(self) -> bool:
         """Whether spans are made; ask before work that only serves a span."""
-        return self._tracer is not None
+        return self._spans is not None
 
     def span(
         self,
@@ -136,13 +197,12 @@ class Tracing:
 
         Its own `traceparent` goes to whatever it causes.
         """
-        if self._tracer is None:
+        if self._spans is None:
             return _OffSpan(parent)
-        return _RecordedSpan(
-            self._tracer.start_span(
-                name, _context(parent), _KINDS[kind], _clean(attributes) if attributes else None
-            )
-        )
+        place = self._spans.place(parent)
+        if not place[0].trace_flags.sampled:
+            return _OffSpan(format_traceparent(place[0]))
+        return _RecordedSpan(self._spans, name, kind, place, attributes)
 
     def record(
         self,
@@ -158,28 +218,22 @@ class Tracing:
 
         Returns its `traceparent`, or the parent while tracing is off.
         """
-        if self._tracer is None:
+        if self._spans is None:
             return parent
-        span = self._tracer.start_span(
-            name,
-            _context(parent),
-            _KINDS[kind],
-            _clean(attributes) if attributes else None,
-            start_time=start_ns,
-        )
-        if failure:
-            span.set_status(Status(StatusCode.ERROR, str(without_text(failure))))
-        span.end(end_ns)
-        return format_traceparent(span.get_span_context())
+        place = self._spans.place(parent)
+        if place[0].trace_flags.sampled:
+            times_ns = (start_ns, end_ns)
+            self._spans.end(name, kind, place, times_ns, _clean(attributes), failure)
+        return format_traceparent(place[0])
 
     def flush(self, timeout_ms: int = 5000) -> bool:
         """Exports what is waiting; False if that took too long."""
-        return self._provider is None or self._provider.force_flush(timeout_ms)
+        return self._spans is None or self._spans.processor.force_flush(timeout_ms)
 
     def close(self) -> None:
         """Exports what is waiting and stops. Spans afterwards are dropped."""
-        if self._provider is not None:
-            self._provider.shutdown()
+        if self._spans is not None:
+            self._spans.processor.shutdown()
 
 
 TRACING_OFF = Tracing(None)
@@ -191,18 +245,11 @@ def open_tracing(settings: TelemetrySettings, service: str) -> Tracing:
     exporter = _exporter(settings, service)
     if exporter is None:
         return TRACING_OFF
-    provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
-        resource=Resource.create({"service.name": service, "service.namespace": "parley"}),
-        shutdown_on_exit=False,
+    # A batch stage ends thousands of spans at once; the default queue drops half of them.
+    processor = BatchSpanProcessor(
+        exporter, max_queue_size=32_768, max_export_batch_size=2048, schedule_delay_millis=500
     )
-    provider.add_span_processor(
-        # A batch stage ends thousands of spans at once; the default queue drops half of them.
-        BatchSpanProcessor(
-            exporter, max_queue_size=32_768, max_export_batch_size=2048, schedule_delay_millis=500
-        )
-    )
-    return Tracing(provider)
+    return Tracing(Spans(processor, service, settings.sample_ratio))
 
 
 def _exporter(settings: TelemetrySettings, service: str) -> SpanExporter | None:
@@ -218,13 +265,9 @@ def _exporter(settings: TelemetrySettings, service: str) -> SpanExporter | None:
             return FolderExporter(settings.trace_dir, service, settings.file_bytes_max)
 
 
-def _context(parent: str | None) -> Context:
-    remote = parse_traceparent(parent)
-    # An empty context, since the current one may belong to a library that traces by itself.
-    return Context() if remote is None else set_span_in_context(NonRecordingSpan(remote), Context())
-
-
-def _clean(attributes: Attributes) -> dict[str, str | int | float | bool]:
+def _clean(attributes: Attributes | None) -> dict[str, str | int | float | bool]:
+    if attributes is None:
+        return {}
     return {name: without_text(held) for name, held in attributes.items() if held is not None}
 
 
