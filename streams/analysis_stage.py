@@ -1,9 +1,19 @@
-"""The analysis stage's work: opens messages, redacts them, runs the models, seals the result."""
+"""The analysis stage's work: opens messages, redacts them, runs the models, seals the result.
+
+A repeated `RecordAnalysis` has no effect, so the stage needs no transactions: it writes its
+commands first and then commits the offset, as a sink does. What a crash leaves uncommitted is
+analysed once more, and its second result is dropped.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from infra.keys.errors import KeyErased
@@ -11,14 +21,15 @@ from infra.keys.sealing import Sealer
 from infra.telemetry.tracing import TRACING_OFF, Tracing
 from processors.analysis.analysing import Reading, interpret, prepare
 from schemas.events import MessageReceived
-from schemas.failures import Invalid
+from schemas.failures import Invalid, Unavailable
 from schemas.headers import command_headers, rfc3339
 from schemas.parts import Inference
-from schemas.topics import COMMANDS, conversation_key
+from schemas.topics import COMMANDS, EVENTS, Topic, conversation_key
 from schemas.wire import TopicWire
-from sinks.port import Delivery, TopicPartition
+from sinks.port import Commit, Delivery, Position, TopicPartition
+from streams.dead_letters import DeadLetters
+from streams.records_out import RecordsOut
 from streams.tracing import traced
-from streams.transactional_stage import Work
 from streams.transactions import Outgoing
 
 log = logging.getLogger(__name__)
@@ -26,6 +37,9 @@ log = logging.getLogger(__name__)
 NAME = "analysis"
 SOURCE = b"/parley/analysis"
 WANTED = (MessageReceived,)
+BATCH_MAX = 32
+"""A message waits for the whole batch that it is in, at some 5 ms a message."""
+COMMIT_EVERY_MS = 200
 
 
 class Models(Protocol):
@@ -36,61 +50,100 @@ class Models(Protocol):
         ...
 
 
-class AnalysisTransform:
+@dataclass(slots=True)
+class _Batch:
+    """What became of the front of a batch."""
+
+    readings: list[Reading] = field(default_factory=list)
+    outputs: list[Outgoing] = field(default_factory=list)
+    done: int = 0
+    """So many of its messages are worked off."""
+
+
+class AnalysisSink:
     """From `MessageReceived` to `RecordAnalysis`. Has no state."""
 
+    name = NAME
+    topics: tuple[Topic, ...] = (EVENTS,)
+    batch_records_max = BATCH_MAX
+    batch_wait_ms = 0
+    commit_every_ms = COMMIT_EVERY_MS
+
     def __init__(
-        self, commands: TopicWire, sealer: Sealer, models: Models, tracing: Tracing = TRACING_OFF
+        self,
+        wires: Mapping[Topic, TopicWire],
+        sealer: Sealer,
+        models: Models,
+        out: RecordsOut,
+        dead_letters: DeadLetters,
+        tracing: Tracing = TRACING_OFF,
     ) -> None:
-        self._commands = commands
+        """`wires` holds those of the commands and of the events."""
+        self._commands = wires[COMMANDS]
+        self._events = wires[EVENTS]
         self._sealer = sealer
         self._models = models
+        self._out = out
+        self._dead_letters = dead_letters
         self._tracing = tracing
+        # The models block, and one thread keeps a session's worth of them busy.
+        self._worker = ThreadPoolExecutor(1, f"stage-{NAME}")
 
-    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Nothing to restore."""
+    async def assigned(
+        self, committed: Mapping[TopicPartition, Position | None]
+    ) -> Mapping[TopicPartition, Position]:
+        """Begins where the group stands."""
+        return {}
 
-    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Nothing to forget."""
 
-    def committed(self, partition: TopicPartition, work: Work) -> None:
-        """Nothing to keep."""
+    async def check(self) -> Mapping[TopicPartition, Position]:
+        """What was written is in the log."""
+        return {}
 
-    def wake_at_us(self) -> int | None:
-        """Never wants to be called without records."""
-        return None
+    async def write(
+        self, source: TopicPartition, batch: Sequence[Delivery], commit: Commit
+    ) -> Position:
+        """Analyses the batch up to the first message whose key can't be had now."""
+        loop = asyncio.get_running_loop()
+        front = await loop.run_in_executor(self._worker, self._analyse, batch[:BATCH_MAX])
+        await asyncio.gather(*(self._out.send(output) for output in front.outputs))
+        last = batch[front.done - 1]
+        return Position(last.offset + 1)
 
-    def apply(
-        self, records: Mapping[TopicPartition, Sequence[Delivery]], now_us: int
-    ) -> Mapping[TopicPartition, Work]:
-        works = {partition: Work() for partition in records}
-        readings: list[tuple[Work, Reading]] = []
-        for partition, batch in records.items():
-            work = works[partition]
+    def _analyse(self, batch: Sequence[Delivery]) -> _Batch:
+        front = _Batch()
+        with ExitStack() as spans:
             for delivery in batch:
-                reading = self._read(delivery, work)
-                if reading is not None:
-                    readings.append((work, reading))
-        verdicts, degraded = self._infer([r.redaction.text for _, r in readings])
-        for (work, reading), inferences in zip(readings, verdicts, strict=True):
-            work.outputs.append(self._outgoing(reading, inferences, degraded, now_us))
-        return works
+                try:
+                    self._read(delivery, front, spans)
+                except Unavailable:
+                    if not front.done:
+                        raise
+                    break
+                front.done += 1
+            verdicts, degraded = self._infer([r.redaction.text for r in front.readings])
+            now_us = time.time_ns() // 1000
+            for reading, inferences in zip(front.readings, verdicts, strict=True):
+                front.outputs.append(self._outgoing(reading, inferences, degraded, now_us))
+        return front
 
-    def _read(self, delivery: Delivery, work: Work) -> Reading | None:
+    def _read(self, delivery: Delivery, front: _Batch, spans: ExitStack) -> None:
         message: MessageReceived = delivery.record
-        if self._tracing.enabled:
-            message = traced(message, NAME, self._tracing, work.spans)
         place = message.envelope
         try:
             text = self._sealer.open(
                 message.text, tenant_id=place.tenant_id, conversation_id=place.conversation_id
             )
-            return prepare(message, text)
+            if self._tracing.enabled:
+                message = traced(message, NAME, self._tracing, spans)
+            front.readings.append(prepare(message, text))
         except KeyErased:
-            return None  # the person was erased: there is nothing left to analyse
+            return  # the person was erased: there is nothing left to analyse
         except Invalid as error:
-            work.poison.append((delivery, error))
-            return None
+            value = self._events.encode(message)
+            front.outputs.append(self._dead_letters.letter_of(delivery, value, error))
 
     def _infer(
         self, texts: Sequence[str]

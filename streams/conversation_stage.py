@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,6 @@ from processors.conversation.policy import Policy
 from processors.conversation.state import Conversation, new_conversation
 from processors.conversation.timers import expiries, next_deadline_us
 from schemas.commands import Command
-from schemas.events import Event
 from schemas.failures import Invalid
 from schemas.headers import command_headers, event_headers
 from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS, conversation_key
@@ -21,7 +20,7 @@ from sinks.port import Delivery, TopicPartition
 from streams.deadlines import Deadlines
 from streams.state import Change, PartitionState, StateFormat
 from streams.tracing import traced
-from streams.transactional_stage import Work
+from streams.transactional_stage import Output
 from streams.transactions import Outgoing
 
 NAME = "conversation"
@@ -94,24 +93,29 @@ class ConversationTransform:
         return min(earliest, default=None)
 
     def apply(
-        self, records: Mapping[TopicPartition, Sequence[Delivery]], now_us: int
-    ) -> Mapping[TopicPartition, Work]:
-        works = {p: self._fold(self._partitions[p], batch, now_us) for p, batch in records.items()}
+        self, records: Mapping[TopicPartition, Sequence[Delivery]], now_us: int, out: Output
+    ) -> dict[TopicPartition, _Changes]:
+        changes = {
+            partition: self._fold(self._partitions[partition], batch, now_us, out)
+            for partition, batch in records.items()
+        }
         for partition, held in self._partitions.items():
             due = held.deadlines.due(now_us)
             if due:
-                work = works.setdefault(partition, Work(state=_Changes()))
-                self._issue(held, due, work, now_us)
-        return works
+                changed = changes.get(partition, _Changes()).changes
+                self._issue(held, due, {change.key for change in changed}, now_us, out)
+        return changes
 
-    def committed(self, partition: TopicPartition, work: Work) -> None:
-        changes, held = work.state, self._partitions[partition]
-        held.state.apply(changes.changes, changes.next_offset)
-        for change in changes.changes:
-            held.deadlines.set(change.key, next_deadline_us(change.state))
+    def committed(self, changes: Mapping[TopicPartition, _Changes]) -> None:
+        for partition, changed in changes.items():
+            held = self._partitions[partition]
+            held.state.apply(changed.changes, changed.next_offset)
+            for change in changed.changes:
+                held.deadlines.set(change.key, next_deadline_us(change.state))
 
-    def _fold(self, held: _Partition, batch: Sequence[Delivery], now_us: int) -> Work:
-        work = Work(state=_Changes())
+    def _fold(
+        self, held: _Partition, batch: Sequence[Delivery], now_us: int, out: Output
+    ) -> _Changes:
         dirty: dict[bytes, Conversation] = {}
         for delivery in batch:
             command: Command = delivery.record
@@ -124,42 +128,39 @@ class ConversationTransform:
             )
             policy = self._policy_of(envelope.tenant_id)
             if self._tracing.enabled:
-                command = traced(command, NAME, self._tracing, work.spans)
+                command = traced(command, NAME, self._tracing, out.spans)
             try:
                 events, state = decide(state, command, now_us, policy)
-                work.outputs += self._encoded(key, events)
+                encoded = [self._events.encode(event) for event in events]
             except Invalid as error:
-                work.poison.append((delivery, error))
+                out.poison(delivery, error)
                 continue
+            for event, value in zip(events, encoded, strict=True):
+                headers = event_headers(type(event), event.envelope, SOURCE)
+                out.send(Outgoing(EVENTS.name, key, value, headers))
             if events:
                 dirty[key] = state
-        self._add_snapshots(work, dirty)
-        return work
+        return self._snapshots_of(dirty, out)
 
-    def _encoded(self, key: bytes, events: Iterable[Event]) -> list[Outgoing]:
-        return [
-            Outgoing(
-                EVENTS.name,
-                key,
-                self._events.encode(event),
-                event_headers(type(event), event.envelope, SOURCE),
-            )
-            for event in events
-        ]
-
-    def _add_snapshots(self, work: Work, dirty: Mapping[bytes, Conversation]) -> None:
-        changes: _Changes = work.state
+    def _snapshots_of(self, dirty: Mapping[bytes, Conversation], out: Output) -> _Changes:
+        noted = _Changes()
         for key, state in dirty.items():
             encoded = self._snapshots.encode(state)
-            changes.changes.append(Change(key, state, encoded))
-            work.outputs.append(Outgoing(CONVERSATIONS.name, key, encoded))
-        if dirty:
-            last = work.outputs[-1]
-            work.outputs[-1] = last._replace(on_delivery=changes.delivered)
+            noted.changes.append(Change(key, state, encoded))
+            # The last one to be delivered says how far the changelog goes.
+            last = noted.delivered if len(noted.changes) == len(dirty) else None
+            out.send(Outgoing(CONVERSATIONS.name, key, encoded, None, last))
+        return noted
 
-    def _issue(self, held: _Partition, due: Sequence[bytes], work: Work, now_us: int) -> None:
+    def _issue(
+        self,
+        held: _Partition,
+        due: Sequence[bytes],
+        changing: Set[bytes],
+        now_us: int,
+        out: Output,
+    ) -> None:
         """Sends expiries round through the commands topic, like anybody else's commands."""
-        changing = {change.key for change in work.state.changes}
         for key in due:
             # Should the command get lost on its way, it is issued again.
             held.deadlines.set(key, now_us + REPEAT_US)
@@ -168,8 +169,7 @@ class ConversationTransform:
                 continue
             for command in expiries(state, now_us):
                 headers = command_headers(type(command), command.envelope, SOURCE)
-                value = self._commands.encode(command)
-                work.outputs.append(Outgoing(COMMANDS.name, key, value, headers))
+                out.send(Outgoing(COMMANDS.name, key, self._commands.encode(command), headers))
 
 
 def conversation_format(snapshots: TopicWire) -> StateFormat[Conversation]:

@@ -64,22 +64,43 @@ class KnowledgeTable:
         return self._indexes.get(tenant_id) or KnowledgeIndex.build(tenant_id)
 
     def _follow(self) -> None:
-        reader = Consumer(self._options.for_reader(committed=True))
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            try:
+                self._read_on(backoff)
+            except StageLost:
+                return  # it was told to stop
+            except Exception as error:
+                # Answers go on with what is known; a reader that died silently would keep it so.
+                wait_s = backoff.next_s()
+                log.error("knowledge is not followed for %.1f s: %s", wait_s, type(error).__name__)
+                self._stopping.wait(wait_s)
+
+    def _read_on(self, backoff: Backoff) -> None:
+        """Follows the topic from where it is known until it is told to stop."""
+        options = self._options.for_reader(committed=True)
+        reader = Consumer({**options, "enable.partition.eof": False})
         try:
             reader.assign([Assigned(KNOWLEDGE.name, p, o) for p, o in self._next_offset.items()])
             while not self._stopping.is_set():
-                changed: Documents = {}
-                for message in reader.consume(500, 0.2):
-                    error = message.error()
-                    if error is None:
-                        self._take(message, changed)
-                    elif not (error.retriable() or error.code() in PASSING):
-                        log.warning("knowledge is not followed just now: %s", error.str())
-                self._apply(changed)
-        except (KafkaException, StageLost) as error:
-            log.error("knowledge is no longer followed: %s", error)
+                messages = reader.consume(500, 0.2)
+                self._apply(self._changed(messages))
+                self._next_offset.update(
+                    (m.partition(), m.offset() + 1) for m in messages if m.error() is None
+                )
+                backoff.reset()
         finally:
             reader.close()
+
+    def _changed(self, messages: list[Message]) -> Documents:
+        changed: Documents = {}
+        for message in messages:
+            error = message.error()
+            if error is None:
+                self._take(message, changed)
+            elif not (error.retriable() or error.code() in PASSING):
+                raise KafkaException(error)
+        return changed
 
     def _take(self, message: Message, changed: Documents) -> None:
         key, value = message.key(), message.value()

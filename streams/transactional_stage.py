@@ -1,27 +1,27 @@
-"""A stage whose reading, state and writing change together: a transaction for each partition."""
+"""A stage whose reading, state and writing change together: one transaction for each batch."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Consumer
 
 from infra.telemetry.metrics import Metrics
 from schemas.failures import Invalid, Unavailable
 from sinks.port import Delivery, TopicPartition
-from streams.batch import Batch, Rewind, StageLost
+from streams.batch import Batch, StageLost
 from streams.batch_source import BEGINNING
 from streams.dead_letters import DeadLetters
 from streams.decoding import Decoder
 from streams.positions import committed_offsets
-from streams.transactions import Outgoing, Transactions
+from streams.transactions import Outgoing, Transaction, Transactions
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +29,15 @@ log = logging.getLogger(__name__)
 GRACE_S = 2.0
 
 
-@dataclass(slots=True)
-class Work:
-    """What a transform made of one partition's records."""
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a transform puts what a batch leads to. All of it takes effect together, or nothing."""
 
-    outputs: list[Outgoing] = field(default_factory=list)
-    poison: list[tuple[Delivery, Invalid]] = field(default_factory=list)
+    send: Callable[[Outgoing], None]
+    poison: Callable[[Delivery, Invalid], None]
+    """Puts a record aside that can't be handled."""
     spans: ExitStack = field(default_factory=ExitStack)
-    """Spans that end when the work is committed, or is not."""
-    state: Any = None
-    """The transform's own note of what changes once the transaction is committed."""
+    """Spans that end when the batch is committed, or is not."""
 
 
 class Transform(Protocol):
@@ -56,13 +55,13 @@ class Transform(Protocol):
         ...
 
     def apply(
-        self, records: Mapping[TopicPartition, Sequence[Delivery]], now_us: int
-    ) -> Mapping[TopicPartition, Work]:
-        """The work of a batch. May name owned partitions that have no record in it."""
+        self, records: Mapping[TopicPartition, Sequence[Delivery]], now_us: int, out: Output
+    ) -> Any:
+        """Works a batch off. Returns its own note of what changes once that is committed."""
         ...
 
-    def committed(self, partition: TopicPartition, work: Work) -> None:
-        """The work is in the log."""
+    def committed(self, changes: Any) -> None:
+        """What `apply` noted is in the log."""
         ...
 
     def wake_at_us(self) -> int | None:
@@ -71,7 +70,7 @@ class Transform(Protocol):
 
 
 class TransactionalStage:
-    """Runs a transform over batches: decode, apply, commit partition by partition."""
+    """Runs a transform over batches: decode, apply, commit."""
 
     def __init__(
         self,
@@ -89,7 +88,6 @@ class TransactionalStage:
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._worker = ThreadPoolExecutor(1, f"stage-{name}")
-        self._committers = ThreadPoolExecutor(8, f"commit-{name}")
 
     def __repr__(self) -> str:
         return f"TransactionalStage({self.name})"
@@ -131,75 +129,49 @@ class TransactionalStage:
 
     def _handle(self, batch: Batch) -> None:
         began = time.monotonic()
-        try:
-            works = self._apply(batch)
-        except Unavailable as error:
-            raise Rewind(str(error)) from error
-        self._commit(batch, works)
-        self._observe(batch, time.monotonic() - began)
+        transaction = self._transactions.begin()
+        out = Output(
+            transaction.send, lambda d, error: self._put_aside(batch, transaction, d, error)
+        )
+        with out.spans:
+            try:
+                records = self._decoded(batch, transaction)
+                changes = self._transform.apply(records, batch.polled_at_us, out)
+            except Unavailable as error:
+                raise transaction.abort(str(error)) from error
+            offsets = {p: messages[-1].offset() + 1 for p, messages in batch.messages.items()}
+            transaction.commit(offsets, batch.group_metadata)
+        self._transform.committed(changes)
+        self._observe(batch, offsets, time.monotonic() - began)
 
-    def _apply(self, batch: Batch) -> dict[TopicPartition, Work]:
+    def _decoded(
+        self, batch: Batch, transaction: Transaction
+    ) -> dict[TopicPartition, list[Delivery]]:
         records: dict[TopicPartition, list[Delivery]] = {}
-        letters: dict[TopicPartition, list[Outgoing]] = {}
         for partition, messages in batch.messages.items():
             kept = records[partition] = []
             for message in messages:
                 try:
                     delivery = self._decoder.decode(message)
+                except Invalid as error:
+                    transaction.send(self._dead_letters.letter(message, error))
+                else:
                     if delivery is not None:
                         kept.append(delivery)
-                except Invalid as error:
-                    letter = self._dead_letters.letter(message, error)
-                    letters.setdefault(partition, []).append(letter)
-        works = dict(self._transform.apply(records, batch.polled_at_us))
-        for partition in batch.messages:
-            work = works.setdefault(partition, Work())
-            work.outputs += letters.get(partition, ())
-            work.outputs += self._letters(batch.messages[partition], work.poison)
-        return works
+        return records
 
-    def _letters(
-        self, messages: Sequence[Message], poison: Sequence[tuple[Delivery, Invalid]]
-    ) -> list[Outgoing]:
-        if not poison:
-            return []
-        by_offset = {message.offset(): message for message in messages}
-        return [self._dead_letters.letter(by_offset[d.offset], error) for d, error in poison]
+    def _put_aside(
+        self, batch: Batch, transaction: Transaction, delivery: Delivery, error: Invalid
+    ) -> None:
+        messages = batch.messages[delivery.source]
+        message = next(m for m in messages if m.offset() == delivery.offset)
+        transaction.send(self._dead_letters.letter(message, error))
 
-    def _commit(self, batch: Batch, works: Mapping[TopicPartition, Work]) -> None:
-        """Commits each partition by itself, side by side; what failed is left in the batch."""
-        if len(works) == 1:
-            (only,) = works
-            self._commit_partition(batch, only, works[only])
-            return
-        commits: dict[TopicPartition, Future[None]] = {
-            p: self._committers.submit(self._commit_partition, batch, p, work)
-            for p, work in works.items()
-        }
-        failures = {p: error for p, c in commits.items() if (error := c.exception()) is not None}
-        for error in failures.values():
-            if not isinstance(error, Rewind):
-                raise error
-        if failures:
-            batch.messages = {p: m for p, m in batch.messages.items() if p in failures}
-            raise next(iter(failures.values()))
-
-    def _commit_partition(self, batch: Batch, partition: TopicPartition, work: Work) -> None:
-        messages = batch.messages.get(partition)
-        with work.spans:
-            if messages:
-                next_offset = messages[-1].offset() + 1
-                self._transactions.commit(
-                    partition, work.outputs, next_offset, batch.group_metadata
-                )
-                self._metrics.committed.labels(self.name, *map(str, partition)).set(next_offset)
-            elif work.outputs:
-                self._transactions.write(partition, work.outputs)
-        self._transform.committed(partition, work)
-
-    def _observe(self, batch: Batch, seconds: float) -> None:
+    def _observe(self, batch: Batch, offsets: Mapping[TopicPartition, int], seconds: float) -> None:
         metrics = self._metrics
         metrics.records.labels(self.name).inc(batch.size)
         metrics.batch_records.labels(self.name).observe(batch.size)
         metrics.batch_seconds.labels(self.name).observe(seconds)
         metrics.last_commit.labels(self.name).set_to_current_time()
+        for partition, offset in offsets.items():
+            metrics.committed.labels(self.name, *map(str, partition)).set(offset)

@@ -1,4 +1,4 @@
-"""Transactional producers, one per partition, so that a takeover fences the dead owner at once.
+"""Transactions that change a stage's outputs, state and offsets together, or not at all.
 
 What each of Kafka's errors asks for is decided here, in one place: repeat the call, abort and
 read the batch again (`Rewind`), or end the process (`StageLost`).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -38,12 +38,21 @@ class Outgoing(NamedTuple):
 
 
 class Transactions:
-    """The producers of the partitions that this process owns in one stage."""
+    """The transactions of the partitions that this process owns in one stage.
+
+    Each partition has a transactional id of its own, and taking a partition over fences whoever
+    wrote under it. One batch is one transaction, whatever partitions it touches: it is written
+    under the id of one of them, the leader. A worker that is lost loses its leader with all the
+    rest, so its open transaction ends at once; one that merely lost the assignment is refused by
+    the group's metadata.
+    """
 
     def __init__(self, stage: str, options: KafkaOptions) -> None:
         self._stage = stage
         self._options = options
-        self._producers: dict[TopicPartition, Producer] = {}
+        self._owned: set[TopicPartition] = set()
+        self._leader: TopicPartition | None = None
+        self._producer: Producer | None = None
 
     @property
     def timeout_s(self) -> float:
@@ -55,57 +64,31 @@ class Transactions:
         if not partitions:
             return
         with ThreadPoolExecutor(len(partitions)) as pool:
-            producers = list(pool.map(self._initialised, partitions))
-        self._producers.update(zip(partitions, producers, strict=True))
+            producers = dict(zip(partitions, pool.map(self._fencing, partitions), strict=True))
+        self._owned.update(partitions)
+        if self._leader is None:
+            self._leader = min(partitions)
+            self._producer = producers[self._leader]
 
     def close(self, partitions: Iterable[TopicPartition]) -> None:
         """Lets partitions go. No transaction is open then."""
-        for partition in partitions:
-            self._producers.pop(partition, None)
+        self._owned.difference_update(partitions)
+        if self._leader not in self._owned:
+            self._leader = self._producer = None
 
-    def write(self, partition: TopicPartition, outputs: Sequence[Outgoing]) -> None:
-        """Writes outputs that no record led to, in a transaction without an offset."""
-        self.commit(partition, outputs, None, None)
+    def begin(self) -> Transaction:
+        """A transaction for one batch; at the broker it begins with its first record.
 
-    def commit(
-        self,
-        partition: TopicPartition,
-        outputs: Sequence[Outgoing],
-        next_offset: int | None,
-        group_metadata: Any,
-    ) -> None:
-        """Writes the outputs and the offset in one transaction, or has no effect at all.
-
-        Raises `Rewind` where the transaction was aborted, `StageLost` where another worker owns
-        the partition or the outcome can't be known.
+        Raises `Rewind` where every partition was given up meanwhile.
         """
-        producer = self._producers.get(partition)
-        if producer is None:
-            raise Rewind(f"{partition.topic}[{partition.partition}] was given up meanwhile")
-        try:
-            producer.begin_transaction()
-            for output in outputs:
-                _produce(producer, output)
-            # The snapshots must be in the log before the offsets are pending there: whoever
-            # restores waits for pending offsets, and then must find all that they stand for.
-            if producer.flush(CALL_S):
-                raise _abort(producer, "the broker did not take the records in time")
-            if next_offset is not None:
-                offsets = [Offset(partition.topic, partition.partition, next_offset)]
-                _repeat(
-                    lambda: producer.send_offsets_to_transaction(offsets, group_metadata, CALL_S)
-                )
-            _repeat(lambda: producer.commit_transaction(CALL_S))
-        except KafkaException as error:
-            raise _verdict(producer, error.args[0]) from error
-        except SystemError as error:
-            # A fatal error can come up in the middle of telling of deliveries; then Python says
-            # that the callback returned "with an exception set", and the error is the cause.
-            if isinstance(error.__cause__, KafkaException):
-                raise _verdict(producer, error.__cause__.args[0]) from error
-            raise
+        if self._producer is None:
+            self._leader = min(self._owned, default=None)
+            if self._leader is None:
+                raise Rewind(f"{self._stage} owns no partition any more")
+            self._producer = self._fencing(self._leader)
+        return Transaction(self._producer)
 
-    def _initialised(self, partition: TopicPartition) -> Producer:
+    def _fencing(self, partition: TopicPartition) -> Producer:
         options = self._options.for_transactions(f"parley-{self._stage}-p{partition.partition}")
         producer = Producer(options, logger=log)
         try:
@@ -113,6 +96,64 @@ class Transactions:
         except KafkaException as error:
             raise StageLost(f"{self._stage} can't begin: {error.args[0].str()}") from error
         return producer
+
+
+class Transaction:
+    """One batch's records and offsets. It has an effect only once `commit` has returned.
+
+    Every call raises `Rewind` where the transaction was aborted, and `StageLost` where another
+    worker owns the partition or the outcome can't be known.
+    """
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self._begun = False
+
+    def send(self, output: Outgoing) -> None:
+        """Hands a record over. It is on its way while the batch is still being worked on."""
+        try:
+            self._begin()
+            _produce(self._producer, output)
+        except (KafkaException, SystemError) as error:
+            raise self._judged(error) from error
+
+    def commit(self, offsets: Mapping[TopicPartition, int], group_metadata: Any) -> None:
+        """Makes the records and the offsets (the next to read, by partition) take effect."""
+        if not offsets and not self._begun:
+            return
+        try:
+            self._begin()
+            self._commit(offsets, group_metadata)
+        except (KafkaException, SystemError) as error:
+            raise self._judged(error) from error
+
+    def abort(self, why: str) -> Exception:
+        """Takes everything back, and gives the error to raise: the batch has to come again."""
+        return _abort(self._producer, why) if self._begun else Rewind(why)
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._producer.begin_transaction()
+            self._begun = True
+
+    def _commit(self, offsets: Mapping[TopicPartition, int], group_metadata: Any) -> None:
+        producer = self._producer
+        # The snapshots must be in the log before the offsets are pending there: whoever restores
+        # waits for pending offsets, and then must find all that they stand for.
+        if producer.flush(CALL_S):
+            raise _abort(producer, "the broker did not take the records in time")
+        if offsets:
+            reached = [Offset(*partition, offset) for partition, offset in offsets.items()]
+            _repeat(lambda: producer.send_offsets_to_transaction(reached, group_metadata, CALL_S))
+        _repeat(lambda: producer.commit_transaction(CALL_S))
+
+    def _judged(self, error: Exception) -> Exception:
+        # A fatal error can come up in the middle of telling of deliveries; then Python says that
+        # the callback returned "with an exception set", and the error is the cause.
+        cause = error.__cause__ if isinstance(error, SystemError) else error
+        if isinstance(cause, KafkaException):
+            return _verdict(self._producer, cause.args[0])
+        return error
 
 
 def _produce(producer: Producer, output: Outgoing) -> None:

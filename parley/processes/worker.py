@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any
 
 from infra.settings.loading import Settings
+from infra.telemetry.tracing import TRACING_OFF, Tracing
 from parley.processes.running import OK, run_process, run_worker, telemetry
 from parley.wiring import Wiring
 from processors.conversation.state import Conversation
 from schemas import topics
 from schemas.failures import Unavailable
-from schemas.topics import Topic
+from sinks.port import Sink
 from sinks.redis.connection import open_redis
 from sinks.redis.meter import MetricsMeter
 from sinks.redis.sink import RedisSink
@@ -37,8 +38,6 @@ from streams.worker import Reading, Worker
 log = logging.getLogger(__name__)
 
 STAGES = ("conversation", "analysis", "answering", "redis")
-ANALYSIS_BATCH = 32
-"""A message waits for the whole batch that it is in, at some 5 ms a message."""
 
 
 def main(settings: Settings, stages: Sequence[str] = STAGES) -> int:
@@ -84,7 +83,7 @@ class Stages:
             case "conversation":
                 return await asyncio.to_thread(self._conversation)
             case "analysis":
-                return await asyncio.to_thread(self._analysis)
+                return await self._analysis()
             case "answering":
                 return await self._answering()
             case "redis":
@@ -107,14 +106,17 @@ class Stages:
             lambda tenant_id: wiring.policy,
             wiring.tracing,
         )
-        decoder = Decoder([wiring.wire(topics.COMMANDS)])
-        return self._transactional(
-            conversation_stage.NAME,
-            topics.COMMANDS,
-            decoder,
+        name = conversation_stage.NAME
+        stage = TransactionalStage(
+            name,
+            Decoder([wiring.wire(topics.COMMANDS)]),
             transform,
-            wiring.settings.stages.batch_max,
+            Transactions(name, wiring.kafka),
+            self._dead_letters(name),
+            wiring.metrics,
         )
+        batch_max = wiring.settings.stages.batch_max
+        return Reading(stage, group(name), (topics.COMMANDS.name,), batch_max)
 
     def _open_states(self, partitions: Sequence[int]) -> dict[int, PartitionState[Conversation]]:
         wiring = self._wiring
@@ -136,34 +138,43 @@ class Stages:
         restore(topics.CONVERSATIONS.name, states, wiring.kafka)
         return states
 
-    def _analysis(self) -> Reading:
+    async def _analysis(self) -> Reading:
         from infra.inference.analyser import load_models
 
         wiring = self._wiring
-        transform = analysis_stage.AnalysisTransform(
-            wiring.wire(topics.COMMANDS),
+        out = RecordsOut(wiring.kafka)
+        wires = {
+            topic: await asyncio.to_thread(wiring.wire, topic)
+            for topic in (topics.COMMANDS, topics.EVENTS)
+        }
+        sink = analysis_stage.AnalysisSink(
+            wires,
             wiring.sealer,
-            load_models(wiring.encoder, wiring.metrics),
+            await asyncio.to_thread(load_models, wiring.encoder, wiring.metrics),
+            out,
+            self._dead_letters(analysis_stage.NAME),
             wiring.tracing,
         )
-        decoder = Decoder([wiring.wire(topics.EVENTS)], analysis_stage.WANTED)
-        return self._transactional(
-            analysis_stage.NAME, topics.EVENTS, decoder, transform, ANALYSIS_BATCH
-        )
+        self._closing.append(out.close)
+        # It opens spans of its own, which its commands hang under.
+        return self._sink(sink, Decoder([wires[topics.EVENTS]], analysis_stage.WANTED), out)
 
-    def _transactional(
-        self, name: str, topic: Topic, decoder: Decoder, transform: Any, batch_max: int
+    def _sink(
+        self, sink: Sink, decoder: Decoder, out: RecordsOut, tracing: Tracing = TRACING_OFF
     ) -> Reading:
         wiring = self._wiring
-        stage = TransactionalStage(
-            name,
+        stage = SinkStage(
+            sink,
             decoder,
-            transform,
-            Transactions(name, wiring.kafka),
-            self._dead_letters(name),
+            self._dead_letters(sink.name),
+            out,
+            asyncio.get_running_loop(),
             wiring.metrics,
+            tracing,
         )
-        return Reading(stage, group(name), (topic.name,), batch_max)
+        self._sink_stages.append(stage)
+        names = tuple(topic.name for topic in sink.topics)
+        return Reading(stage, group(sink.name), names, sink.batch_records_max)
 
     async def _answering(self) -> Reading:
         wiring, chosen = self._wiring, self._wiring.settings.answering
@@ -204,19 +215,8 @@ class Stages:
         wiring.health.watch("redis views", lambda: sink.trouble)
         out = RecordsOut(wiring.kafka)
         wires = [await asyncio.to_thread(wiring.wire, topic) for topic in sink.topics]
-        stage = SinkStage(
-            sink,
-            Decoder(wires),
-            self._dead_letters(sink.name),
-            out,
-            asyncio.get_running_loop(),
-            wiring.metrics,
-            wiring.tracing,
-        )
-        self._sink_stages.append(stage)
         self._closing += [out.close, redis.aclose]
-        names = tuple(topic.name for topic in sink.topics)
-        return Reading(stage, group(sink.name), names, sink.batch_records_max)
+        return self._sink(sink, Decoder(wires), out, wiring.tracing)
 
 
 def group(stage: str) -> str:

@@ -173,7 +173,7 @@ def test_an_offset_of_an_old_assignment_is_refused_by_the_broker(place: Place) -
     transactions.open([partition])
     value = Outgoing(place.named(EVENTS).name, b"demo:c-1", b"written by a zombie")
     with pytest.raises((Rewind, StageLost)):
-        transactions.commit(partition, [value], 1, stale)
+        write(transactions, value, {partition: 1}, stale)
     assert committed(place, group) == -1001
     log = Follower(place, EVENTS)
     assert log.read(3.0) == 0
@@ -190,7 +190,7 @@ def test_without_the_groups_metadata_nothing_would_stop_a_zombie(place: Place) -
     partition = TopicPartition(place.named(COMMANDS).name, 0)
     transactions.open([partition])
     value = Outgoing(place.named(EVENTS).name, b"demo:c-1", b"written by a zombie")
-    transactions.commit(partition, [value], 1, forged)
+    write(transactions, value, {partition: 1}, forged)
     assert committed(place, group) == 1
     log = Follower(place, EVENTS)
     until(log, 1, nothing)
@@ -205,13 +205,57 @@ def test_who_takes_a_partition_over_ends_the_writing_of_the_one_before(place: Pl
     )
     before = Transactions(f"{place.prefix}fencing", place.options)
     before.open([partition])
-    before.write(partition, [value])
+    write(before, value)
     heir = Transactions(f"{place.prefix}fencing", place.options)
     heir.open([partition])
     with pytest.raises(StageLost):
-        before.write(partition, [value])
+        write(before, value)
     assert told == [True, False]
-    heir.write(partition, [value])
+    write(heir, value)
+
+
+def test_the_heir_of_one_partition_waits_for_no_transaction_of_another(place: Place) -> None:
+    """A worker writes all of its partitions under one id; a part of them can be handed on."""
+    one, other = (TopicPartition(place.named(COMMANDS).name, n) for n in range(2))
+    value = Outgoing(place.named(EVENTS).name, b"demo:c-1", b"v")
+    before = Transactions(f"{place.prefix}fencing", place.options)
+    before.open([one, other])
+    write(before, value)
+    before.close([one])  # the one that it wrote under
+    heir = Transactions(f"{place.prefix}fencing", place.options)
+    heir.open([one])
+    write(before, value)
+    write(heir, value)
+    before.close([other])
+    with pytest.raises(Rewind):
+        before.begin()
+
+
+def test_what_was_aborted_was_never_written(place: Place) -> None:
+    partition = TopicPartition(place.named(COMMANDS).name, 0)
+    events = place.named(EVENTS).name
+    transactions = Transactions(f"{place.prefix}fencing", place.options)
+    transactions.open([partition])
+    taken_back = transactions.begin()
+    taken_back.send(Outgoing(events, b"demo:c-1", b"taken back"))
+    assert isinstance(taken_back.abort("the key store is away"), Rewind)
+    write(transactions, Outgoing(events, b"demo:c-1", b"kept"))
+    log = Follower(place, EVENTS)
+    until(log, 1, nothing)
+    assert log.read(1.0) == 1
+    assert [message.value() for message in log.messages] == [b"kept"]
+    log.close()
+
+
+def write(
+    transactions: Transactions,
+    output: Outgoing,
+    offsets: dict[TopicPartition, int] | None = None,
+    group_metadata: Any = None,
+) -> None:
+    transaction = transactions.begin()
+    transaction.send(output)
+    transaction.commit(offsets or {}, group_metadata)
 
 
 def stale_metadata(place: Place) -> tuple[Any, str]:
