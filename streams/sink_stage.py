@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
@@ -48,7 +49,10 @@ class SinkStage:
         self._dead_letters = dead_letters
         self._out = out
         self._loop = loop
-        self._metrics = metrics
+        self._records = metrics.records.labels(sink.name)
+        self._committed = cache(lambda p: metrics.committed.labels(sink.name, p[0], str(p[1])))
+        self._last_commit = metrics.last_commit.labels(sink.name)
+        self._batch_seconds = metrics.batch_seconds.labels(sink.name)
         self._tracing = tracing
         self._waiting: dict[TopicPartition, list[Delivery]] = {}
         self._reached: dict[TopicPartition, int] = {}
@@ -136,7 +140,8 @@ class SinkStage:
             log.info("%s can't look: %s", self.name, error)
 
     def _is_full(self) -> bool:
-        longest = max(map(len, self._waiting.values()), default=0)
+        # Whatever waits is of a partition that was reached.
+        longest = max((len(self._waiting[partition]) for partition in self._reached), default=0)
         return longest >= self._sink.batch_records_max
 
     def _collect(self, batch: Batch) -> None:
@@ -170,11 +175,7 @@ class SinkStage:
         """Writes every partition side by side; what can't be written now waits for the next try."""
         began, wait_s = time.monotonic(), 0.0
         self._flush_at_us = None
-        # One that fails must not stop the others in the middle of their write.
-        outcomes = await asyncio.gather(
-            *(self._write(partition) for partition in list(self._reached)), return_exceptions=True
-        )
-        failures = [outcome for outcome in outcomes if outcome is not None]
+        failures = await self._write_all(list(self._reached))
         for failure in failures:
             if not isinstance(failure, Unavailable):
                 raise failure
@@ -187,7 +188,19 @@ class SinkStage:
             wait_s = self._sink.batch_wait_ms / 1000
         if self._reached:
             self._flush_at_us = _now_us() + int(wait_s * 1e6)
-        self._metrics.batch_seconds.labels(self.name).observe(time.monotonic() - began)
+        self._batch_seconds.observe(time.monotonic() - began)
+
+    async def _write_all(self, partitions: Sequence[TopicPartition]) -> list[BaseException]:
+        """What went wrong. One that fails does not stop the others in the middle of their write."""
+        if len(partitions) == 1:  # as nearly always, and then no tasks are needed
+            try:
+                await self._write(partitions[0])
+            except Exception as error:
+                return [error]
+            return []
+        writes = (self._write(partition) for partition in partitions)
+        outcomes = await asyncio.gather(*writes, return_exceptions=True)
+        return [outcome for outcome in outcomes if outcome is not None]
 
     async def _write(self, partition: TopicPartition) -> None:
         batch, reached = self._waiting[partition], self._reached[partition]
@@ -213,9 +226,9 @@ class SinkStage:
         self._waiting[partition] = left
         if not left:
             del self._reached[partition]
-        self._metrics.records.labels(self.name).inc(len(batch) - len(left))
-        self._metrics.committed.labels(self.name, *map(str, partition)).set(position.offset)
-        self._metrics.last_commit.labels(self.name).set_to_current_time()
+        self._records.inc(len(batch) - len(left))
+        self._last_commit.set_to_current_time()
+        self._committed(partition).set(position.offset)
 
     async def _send_letters(self, partition: TopicPartition) -> None:
         """Makes the partition's dead letters durable; until then its offset stays behind them."""

@@ -48,6 +48,7 @@ class Line:
         self._opening = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
         self._asked: deque[_Asked] = deque()
+        self._unsent: list[bytes] = []
         self._watch: asyncio.TimerHandle | None = None
 
     async def ask(self, *commands: Command) -> list[Any]:
@@ -80,18 +81,32 @@ class Line:
         connection = self._connection or await self._open()
         loop = asyncio.get_running_loop()
         asked = _Asked(len(packed), loop.time() + self._timeout_s, loop.create_future())
-        # Nothing may come between this line and the writing: answers are told apart by order.
+        # Nothing may come between these two lines: answers are told apart by order.
         self._asked.append(asked)
+        self._unsent += packed
         if self._watch is None:
             self._watch = loop.call_at(asked.due_at, self._look)
-        try:
-            await connection.send_packed_command(packed, check_health=False)
-        except BaseException:
-            asked.done.cancel()
-            if connection is self._connection:
-                self._drop(exceptions.ConnectionError("the connection to Redis was lost"))
-            raise
+        if len(self._unsent) == len(packed):
+            try:
+                await asyncio.sleep(0)  # whoever else is about to ask in this moment joins
+            except asyncio.CancelledError:
+                asked.done.cancel()
+                raise
+            finally:
+                await self._send(connection)
         return await asked.done
+
+    async def _send(self, connection: AbstractConnection) -> None:
+        if connection is not self._connection:
+            return  # it broke meanwhile, and everybody knows
+        packet, self._unsent = b"".join(self._unsent), []
+        try:
+            await connection.send_packed_command(packet, check_health=False)
+        except BaseException as error:
+            if connection is self._connection:
+                self._drop(exceptions.ConnectionError(f"Redis hung up: {type(error).__name__}"))
+            if not isinstance(error, exceptions.RedisError):
+                raise
 
     async def _open(self) -> AbstractConnection:
         async with self._opening:
@@ -145,6 +160,7 @@ class Line:
         """Forgets the connection; whoever waits on it gets the error."""
         self._connection = None
         waiting, self._asked = self._asked, deque()
+        self._unsent = []
         for asked in waiting:
             if not asked.done.done():
                 asked.done.set_exception(error)
