@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from processors.analysis.recognisers.catalogue import find
-from processors.analysis.recognisers.normalisation import Normalised, normalise
+from processors.analysis.recognisers.normalisation import normalise, plain_end
 from processors.analysis.recognisers.passages import PassageCutter, Stretch
 from processors.analysis.recognisers.span import CONTEXT_CHARACTERS_MAX, Passage, PiiKind
 
@@ -60,14 +60,16 @@ class Redactor:
         return "".join([self._take(stretch) for stretch in stretches])
 
     def _take(self, stretch: Stretch) -> str:
-        normalised = normalise(stretch.text)
-        redacted = self._replace(stretch.text, normalised) if stretch.examine else stretch.text
-        self._before = (self._before + normalised.text)[-CONTEXT_CHARACTERS_MAX:]
-        self._read += len(stretch.text)
+        original = stretch.text
+        redacted = self._replace(original) if stretch.examine else original
+        end = plain_end(original, CONTEXT_CHARACTERS_MAX)
+        self._before = (self._before + end)[-CONTEXT_CHARACTERS_MAX:]
+        self._read += len(original)
         self._written += len(redacted)
         return redacted
 
-    def _replace(self, original: str, normalised: Normalised) -> str:
+    def _replace(self, original: str) -> str:
+        normalised = normalise(original)
         pieces: list[str] = []
         copied, length = 0, 0  # of the original, of the pieces
         for span in find(Passage(normalised.text, self._before)):

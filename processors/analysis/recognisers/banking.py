@@ -44,5 +44,5 @@ def _codes(passage: Passage) -> Iterator[Span]:
             yield Span(PiiKind.SECURITY_CODE, match.start(), match.end(), 0.8)
 
 
-BANK_ACCOUNT = Recogniser("bank_account", _accounts, needs="0123456789")
-SECURITY_CODE = Recogniser("security_code", _codes, needs="0123456789")
+BANK_ACCOUNT = Recogniser("bank_account", _accounts, needs="0123456789", length_min=6)
+SECURITY_CODE = Recogniser("security_code", _codes, needs="0123456789", length_min=3)

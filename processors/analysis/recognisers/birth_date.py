@@ -18,4 +18,4 @@ def _find(passage: Passage) -> Iterator[Span]:
             yield Span(PiiKind.DATE_OF_BIRTH, match.start(), match.end(), 0.85)
 
 
-DATE_OF_BIRTH = Recogniser("date_of_birth", _find, needs="0123456789")
+DATE_OF_BIRTH = Recogniser("date_of_birth", _find, needs="0123456789", length_min=6)

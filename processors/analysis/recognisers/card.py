@@ -51,4 +51,4 @@ def _find(passage: Passage) -> Iterator[Span]:
         position = end or match.end()
 
 
-CARD = Recogniser("card", _find, needs="23456")
+CARD = Recogniser("card", _find, needs="23456", length_min=12)

@@ -38,11 +38,11 @@ RECOGNISERS: tuple[Recogniser, ...] = (
 
 def find(passage: Passage) -> list[Span]:
     """The values of a passage in order, none overlapping another."""
-    characters = set(passage.text)
+    characters, length = set(passage.text), len(passage.text)
     found = [
         (span.start - span.end, rank, span)
         for rank, recogniser in enumerate(RECOGNISERS)
-        if not characters.isdisjoint(recogniser.needs)
+        if length >= recogniser.length_min and not characters.isdisjoint(recogniser.needs)
         for span in recogniser.find(passage)
     ]
     found.sort(key=lambda item: item[:2])

@@ -23,4 +23,4 @@ def _find(passage: Passage) -> Iterator[Span]:
             yield Span(PiiKind.EMAIL, start, match.end(), 0.95)
 
 
-EMAIL = Recogniser("email", _find, needs="@[(")
+EMAIL = Recogniser("email", _find, needs="@[(", length_min=6)

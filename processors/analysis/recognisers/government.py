@@ -46,6 +46,6 @@ def _documents(passage: Passage) -> Iterator[Span]:
             yield Span(PiiKind.ID_DOCUMENT, match.start(), match.end(), 0.8)
 
 
-US_SSN = Recogniser("us_ssn", _social_security, needs="0123456789")
-UK_NINO = Recogniser("uk_nino", _national_insurance, needs="0123456789")
-ID_DOCUMENT = Recogniser("id_document", _documents, needs="0123456789")
+US_SSN = Recogniser("us_ssn", _social_security, needs="0123456789", length_min=9)
+UK_NINO = Recogniser("uk_nino", _national_insurance, needs="0123456789", length_min=9)
+ID_DOCUMENT = Recogniser("id_document", _documents, needs="0123456789", length_min=6)

@@ -49,4 +49,4 @@ def _find(passage: Passage) -> Iterator[Span]:
             yield Span(PiiKind.IBAN, match.start(), end, 1.0)
 
 
-IBAN = Recogniser("iban", _find, needs="0123456789")
+IBAN = Recogniser("iban", _find, needs="0123456789", length_min=15)

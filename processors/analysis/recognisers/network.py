@@ -44,5 +44,5 @@ def _hardware(passage: Passage) -> Iterator[Span]:
         yield Span(PiiKind.MAC_ADDRESS, match.start(), match.end(), 0.9)
 
 
-IP_ADDRESS = Recogniser("ip_address", _addresses, needs="0123456789")
-MAC_ADDRESS = Recogniser("mac_address", _hardware, needs=":-")
+IP_ADDRESS = Recogniser("ip_address", _addresses, needs="0123456789", length_min=3)
+MAC_ADDRESS = Recogniser("mac_address", _hardware, needs=":-", length_min=17)

@@ -42,7 +42,20 @@ def _plain(character: str) -> str:
     return " " if character.isspace() else character
 
 
+def plain(text: str) -> str:
+    """The text of `normalise`, for who needs no way back."""
+    return text if text.isascii() else "".join(map(_plain, _INVISIBLE.sub("", text)))
+
+
+def plain_end(text: str, characters: int) -> str:
+    """The last characters of `plain(text)`, at the cost of these alone."""
+    if text.isascii():
+        return text[-characters:]
+    return plain(_INVISIBLE.sub("", text)[-characters:])
+
+
 def normalise(text: str) -> Normalised:
+    """The text without disguises, and where each of its characters came from."""
     if text.isascii():
         return Normalised(text, range(len(text)))
     origins = [place for place, character in enumerate(text) if not _INVISIBLE.match(character)]

@@ -7,7 +7,7 @@ the whole text is; that is what makes streamed redaction equal to redaction at t
 import re
 from dataclasses import dataclass
 
-from processors.analysis.recognisers.normalisation import DASHES, INVISIBLE, normalise
+from processors.analysis.recognisers.normalisation import DASHES, INVISIBLE, plain
 
 # What values are made of: visible ASCII, letters of alphabets that addresses use, any decimal
 # digit, and the disguises that `normalisation` undoes. Everything else ends a word: spaces,
@@ -34,6 +34,16 @@ _CAPITAL_PAIR = re.compile(r"(?:^|[^A-Za-z0-9])[A-Z]{2}\Z")
 
 # A passage without any of these holds nothing to find.
 _WORTH_A_LOOK = re.compile(r"[\d@]|\w[.\[(]\w|://")
+
+# The shortcut for what answers mostly consist of: words that are cut off at once and hold nothing
+# to find, so made of letters and of punctuation that no value has, and no pair of capitals at the
+# end; each with the space after it. It says no more than the rules below would say word by word.
+_LETTERS = r"A-Za-z\u00c0-\u052f"
+_PLAIN_WORD = (
+    rf"[(\[]?(?:[{_LETTERS}!\"',;:?)\]-]++|\.(?!\w))++"
+    r"(?:(?<![A-Z][A-Z])|(?<=[A-Za-z][A-Z][A-Z]))"
+)
+_PLAIN_WORDS = re.compile(rf"[^{_WORD}]*+(?:{_PLAIN_WORD}[^{_WORD}]++)*+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +82,9 @@ class PassageCutter:
     """Takes text in pieces and gives all of it back, in order, as stretches."""
 
     def __init__(self) -> None:
-        self._held = ""  # the original text from the beginning of the open stretch
-        self._read = 0  # how much of it has been cut into words and gaps
+        self._held = ""  # the original text, at least from the beginning of the open stretch
+        self._begin = 0  # where that is
+        self._read = 0  # how far it has been cut into words and gaps
         self._words = 0  # how many words the open stretch has
         self._tail = ""  # the end of the last one, normalised
         self._end = 0  # where the last one ends
@@ -82,17 +93,20 @@ class PassageCutter:
     def feed(self, piece: str) -> list[Stretch]:
         """The stretches that nothing to come can change."""
         self._held += piece
-        return self._cut(final=False)
+        stretches = self._cut(final=False)
+        self._forget()
+        return stretches
 
     def finish(self) -> list[Stretch]:
         """All that was held back."""
         stretches = self._cut(final=True)
-        if self._held:
+        if self._begin < len(self._held):
             stretches.append(self._take_stretch(len(self._held)))
         return stretches
 
     def _cut(self, *, final: bool) -> list[Stretch]:
         stretches: list[Stretch] = []
+        self._take_plain_words(stretches)
         while token := _TOKEN.match(self._held, self._read):
             if token[1] is not None:
                 if token.end() == len(self._held) and not final:
@@ -100,18 +114,28 @@ class PassageCutter:
                 self._take_word(token[1], stretches)
             elif not self._take_gap(token[2], stretches):
                 break  # the gap may grow
+            self._take_plain_words(stretches)
         return stretches
 
+    def _take_plain_words(self, stretches: list[Stretch]) -> None:
+        """Takes all words at once that would each be a stretch with nothing to find."""
+        if self._words:
+            return  # the next word may belong to a value that has begun
+        plain_words = _PLAIN_WORDS.match(self._held, self._begin)
+        if plain_words is not None and plain_words.end() > self._begin:
+            self._read = plain_words.end()
+            stretches.append(self._take_stretch(self._read))
+
     def _take_word(self, word: str, stretches: list[Stretch]) -> None:
-        plain = normalise(word).text
-        if self._words and plain and not self._continues(plain):
+        normal = plain(word)
+        if self._words and normal and not self._continues(normal):
             stretches.append(self._take_stretch(self._end))
         self._read += len(word)
         self._end = self._read
-        if plain:
+        if normal:
             self._words += 1
-            self._tail = plain[-_TAIL_CHARACTERS:]
-            self._examine = self._examine or _WORTH_A_LOOK.search(plain) is not None
+            self._tail = normal[-_TAIL_CHARACTERS:]
+            self._examine = self._examine or _WORTH_A_LOOK.search(normal) is not None
         if not self._words or not _may_go_on(self._tail, is_first=self._words == 1):
             stretches.append(self._take_stretch(self._end))
 
@@ -132,8 +156,13 @@ class PassageCutter:
         return True
 
     def _take_stretch(self, end: int) -> Stretch:
-        stretch = Stretch(self._held[:end], self._examine)
-        self._held = self._held[end:]
-        self._read -= end
-        self._words, self._tail, self._end, self._examine = 0, "", 0, False
+        stretch = Stretch(self._held[self._begin : end], self._examine)
+        self._begin = end
+        self._words, self._tail, self._examine = 0, "", False
         return stretch
+
+    def _forget(self) -> None:
+        """Lets go of the text that was given back."""
+        begin = self._begin
+        self._held = self._held[begin:]
+        self._begin, self._read, self._end = 0, self._read - begin, self._end - begin

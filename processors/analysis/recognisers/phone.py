@@ -94,4 +94,4 @@ def _find(passage: Passage) -> Iterator[Span]:
             yield Span(PiiKind.PHONE, match.start(), match.end(), 0.6)
 
 
-PHONE = Recogniser("phone", _find, needs="0123456789")
+PHONE = Recogniser("phone", _find, needs="0123456789", length_min=6)

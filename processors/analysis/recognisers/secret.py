@@ -25,4 +25,4 @@ def _find(passage: Passage) -> Iterator[Span]:
             yield Span(PiiKind.SECRET, match.start(), end, 0.8)
 
 
-SECRET = Recogniser("secret", _find, needs="0123456789")
+SECRET = Recogniser("secret", _find, needs="0123456789", length_min=4)

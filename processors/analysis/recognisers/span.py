@@ -57,9 +57,11 @@ class Span:
 class Recogniser:
     """One family of values. `find` must take time linear in the passage, whatever is in it.
 
-    `needs` are characters of which a passage must hold at least one for `find` to be worth a call.
+    `needs` are characters of which a passage must hold at least one for `find` to be worth a call,
+    and `length_min` is how many it must have: those of the family's shortest value.
     """
 
     name: str
     find: Callable[[Passage], Iterable[Span]]
     needs: str
+    length_min: int

@@ -48,4 +48,4 @@ def _find(passage: Passage) -> Iterator[Span]:
         yield Span(PiiKind.URL, match.start(), end, _CONFIDENCE[match.lastgroup])
 
 
-URL = Recogniser("url", _find, needs=".:")
+URL = Recogniser("url", _find, needs=".:", length_min=4)

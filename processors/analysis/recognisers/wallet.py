@@ -22,4 +22,4 @@ def _find(passage: Passage) -> Iterator[Span]:
         yield Span(PiiKind.CRYPTO_WALLET, match.start(), match.end(), 0.9)
 
 
-CRYPTO_WALLET = Recogniser("crypto_wallet", _find, needs="0123456789")
+CRYPTO_WALLET = Recogniser("crypto_wallet", _find, needs="0123456789", length_min=14)

@@ -1,10 +1,12 @@
 """What is personal and what only looks like it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from processors.analysis.recognisers.catalogue import RECOGNISERS
 from processors.analysis.recognisers.checksums import aba_routing, base58check, bech32, luhn
-from processors.analysis.recognisers.span import PiiKind
+from processors.analysis.recognisers.span import Passage, PiiKind
 from processors.analysis.redaction import redact
 
 FOUND = [
@@ -124,3 +126,20 @@ def test_checksums_notice_one_wrong_digit():
     assert not base58check("1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN3")
     assert bech32("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq")
     assert not bech32("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdp")
+
+
+CONTEXTS = ("", "my PIN is ", "password: ", "account number ", "sort code ", "call me on ", "born ",
+            "passport number ", "ssn ", "routing number ", "+", "£")  # fmt: skip
+
+
+@given(
+    st.text("0123456789aAbBdefxX:.-/@[](+ qQGw'", min_size=1, max_size=16)
+    | st.sampled_from([value for _, _, value in FOUND]).flatmap(
+        lambda value: st.integers(1, min(16, len(value))).map(lambda length: value[:length])
+    ),
+    st.sampled_from(CONTEXTS),
+)
+def test_no_value_is_shorter_than_its_recogniser_says(text: str, before: str) -> None:
+    for recogniser in RECOGNISERS:
+        if len(text) < recogniser.length_min:
+            assert list(recogniser.find(Passage(text, before))) == [], recogniser.name

@@ -1,12 +1,17 @@
 """Redaction of whole texts and of streams."""
 
+import re
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from processors.analysis import redaction
+from processors.analysis.recognisers import catalogue, passages
+from processors.analysis.recognisers.span import Passage, Span
 from processors.analysis.redaction import RedactionHoldback, redact
 
 VALUES = (
@@ -59,6 +64,63 @@ def test_a_stream_gives_what_the_whole_text_gives_wherever_it_is_cut(text, cuts)
     assert holdback.findings == whole.findings
 
 
+PROSE = (
+    "Open the app", "Here is what our article “Travel abroad” says:\n\n", "the (first) card.",
+    "e.g. a PIN", "in the UK", "(US", "A", "don't", "top-up", "5 %", "[1]", "[12].", "and/or",
+    "naïve Żółć", "ÀB", "call ÉUK", "no.", "a.b", "ATM", "x(y", "x[y", "://", "ws://x", "1,000.50",
+    "call me", "sort code", "my PIN is", "born", "passport no.", "4921", "12-34-56", "QQ", "12",
+    "GB", "82", "\u00ad", "-UK", "word\u200b", "\u2013", "ſ", "'", "“", "”", "...", "[", "+",
+)  # fmt: skip
+# Values that have nothing but letters and the one sign that gives them away.
+LETTERED = (
+    "shop.example.com", "http://localhost", "jane@example[dot]org", "jane[at]example[dot]org",
+    "jane(at)example(dot)org", "JANE[AT]EXAMPLE[DOT]ORG",
+)  # fmt: skip
+
+prose = st.lists(
+    st.tuples(
+        st.sampled_from(PROSE + LETTERED)
+        | st.sampled_from(VALUES)
+        | st.sampled_from(FILLERS)
+        | st.text(max_size=5),
+        st.sampled_from((" ", " ", " ", "", "    ", "\n", "\u00a0", "’", "的")),
+    ),
+    max_size=16,
+).map(lambda parts: "".join(word + gap for word, gap in parts))
+
+
+def pieces_of(text: str, cuts: list[int]) -> tuple[list[str], tuple[object, ...]]:
+    holdback = RedactionHoldback()
+    places = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
+    pieces = [holdback.feed(text[start:end]) for start, end in pairwise(places)]
+    return [*pieces, holdback.finish()], holdback.findings
+
+
+def every_recogniser(passage: Passage) -> list[Span]:
+    """What is found where nobody looks first whether it is worth it."""
+    with pytest.MonkeyPatch.context() as patch:
+        unasked = [replace(r, length_min=0) for r in catalogue.RECOGNISERS]
+        patch.setattr(catalogue, "RECOGNISERS", unasked)
+        return catalogue.find(passage)
+
+
+@given(prose | texts, st.lists(st.integers(0, 500), max_size=30))
+@example("in the UK 12 34 56 or (US", [])
+@example("call (the ATM) or ÉUK 1234 WEST\n", list(range(40)))
+def test_taking_plain_words_at_once_gives_piece_by_piece_what_word_by_word_gives(text, cuts):
+    quick = pieces_of(text, cuts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passages, "_PLAIN_WORDS", re.compile(r"(?!)"))
+        patch.setattr(redaction, "find", every_recogniser)
+        assert pieces_of(text, cuts) == quick
+
+
+def test_an_ordinary_sentence_takes_the_short_way():
+    text = "Here is (for the PIN) what our article “Top-ups: naïve?” says. Don't...\n\n"
+    stretches = passages.PassageCutter().feed(text)
+    assert [stretch.text for stretch in stretches] == [text]
+
+
 @given(texts)
 def test_findings_say_where_values_stood_and_where_placeholders_stand(text):
     redaction = redact(text)
@@ -77,7 +139,7 @@ def test_redacting_twice_changes_nothing_more(text):
     assert redact(once).text == once
 
 
-@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("value", VALUES + LETTERED)
 @pytest.mark.parametrize("frame", ["{}", "please note {} thanks", "Is it ({})?", "one\n{}.\ntwo"])
 def test_every_kind_of_value_goes_wherever_it_stands(value, frame):
     redaction = redact(frame.format(value))
