@@ -312,8 +312,12 @@ PASSING = frozenset(
 def _by_partition(messages: Sequence[Message]) -> dict[TopicPartition, list[Message]]:
     grouped: dict[TopicPartition, list[Message]] = {}
     for message in messages:
-        partition = TopicPartition(message.topic(), message.partition())
-        grouped.setdefault(partition, []).append(message)
+        place = (message.topic(), message.partition())
+        records = grouped.get(place)  # type: ignore[call-overload]  # a named tuple is its tuple
+        if records is None:
+            grouped[TopicPartition(*place)] = [message]
+        else:
+            records.append(message)
     return grouped
 
 

@@ -25,11 +25,15 @@ LOG_ID = b"log"
 CACHED_STATES = 20_000
 
 
+class StateInUse(Exception):
+    """Another worker of this machine still has the partition's folder open."""
+
+
 class RocksState(Generic[S]):
     """One partition's states in a folder of its own.
 
     `log_id` names the incarnation of the changelog: a folder of another one is emptied, since
-    its offsets mean nothing any more.
+    its offsets mean nothing any more. Raises `StateInUse`.
     """
 
     def __init__(self, folder: Path, layout: StateFormat[S], log_id: str) -> None:
@@ -109,4 +113,9 @@ class RocksState(Generic[S]):
 def _open(folder: Path) -> Rdict:
     options = Options(raw_mode=True)
     options.create_if_missing(True)
-    return Rdict(str(folder), options)
+    try:
+        return Rdict(str(folder), options)
+    except Exception as error:  # rocksdict raises nothing more precise
+        if f"{folder / 'LOCK'}:" in str(error):
+            raise StateInUse(f"{folder} is open elsewhere") from error
+        raise

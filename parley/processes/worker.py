@@ -30,7 +30,7 @@ from streams.knowledge import KnowledgeTable
 from streams.records_out import RecordsOut
 from streams.restore import restore
 from streams.sink_stage import SinkStage
-from streams.state import MemoryState, PartitionState
+from streams.state import MemoryState, PartitionState, StateFormat
 from streams.transactional_stage import TransactionalStage
 from streams.transactions import Transactions
 from streams.worker import Reading, Worker
@@ -121,22 +121,28 @@ class Stages:
     def _open_states(self, partitions: Sequence[int]) -> dict[int, PartitionState[Conversation]]:
         wiring = self._wiring
         layout = conversation_stage.conversation_format(wiring.wire(topics.CONVERSATIONS))
-        chosen = wiring.settings.state
-        if chosen.store == "memory":
-            states: dict[int, PartitionState[Conversation]] = {}
-            for partition in partitions:
-                states[partition] = MemoryState[Conversation](layout)
-        else:
-            from streams.rocksdb_state import RocksState
-
-            assert chosen.dir is not None
-            log_id = wiring.topic_id(topics.CONVERSATIONS.name)
-            states = {}
-            for partition in partitions:
-                folder = chosen.dir / conversation_stage.NAME / f"p{partition}"
-                states[partition] = RocksState[Conversation](folder, layout, log_id)
+        store = wiring.settings.state.store
+        log_id = "" if store == "memory" else wiring.topic_id(topics.CONVERSATIONS.name)
+        states = {p: self._state(p, layout, log_id) for p in partitions}
         restore(topics.CONVERSATIONS.name, states, wiring.kafka)
         return states
+
+    def _state(
+        self, partition: int, layout: StateFormat[Conversation], log_id: str
+    ) -> PartitionState[Conversation]:
+        chosen = self._wiring.settings.state
+        if chosen.store == "memory":
+            return MemoryState(layout)
+        from streams.rocksdb_state import RocksState, StateInUse
+
+        assert chosen.dir is not None
+        folder = chosen.dir / conversation_stage.NAME / f"p{partition}"
+        try:
+            return RocksState(folder, layout, log_id)
+        except StateInUse as error:
+            # A worker that sleeps keeps its files, though the partition is ours by now.
+            log.warning("partition %d is kept in memory this time: %s", partition, error)
+            return MemoryState(layout)
 
     async def _analysis(self) -> Reading:
         from infra.inference.analyser import load_models

@@ -77,7 +77,7 @@ class ClickHouseSink:
         database: str = "parley",
         generation: int = 1,
         batch_records_max: int = 10_000,
-        batch_wait_ms: int = 1000,
+        batch_wait_ms: int = 2000,
     ) -> None:
         """The database must be migrated. `generation` rises with every rebuild."""
         self._clickhouse = clickhouse

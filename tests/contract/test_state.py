@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from schemas.codec import RecordCodec
 from streams import rocksdb_state
-from streams.rocksdb_state import RocksState
+from streams.rocksdb_state import RocksState, StateInUse
 from streams.state import Change, MemoryState, PartitionState, StateFormat
 
 
@@ -236,7 +236,7 @@ def test_what_it_keeps_outlives_a_kill(folder: Path) -> None:
 
 def test_a_folder_is_opened_by_one_process_at_a_time(folder: Path) -> None:
     state = opened(folder)
-    with pytest.raises(Exception, match=r"(?i)lock"):
+    with pytest.raises(StateInUse, match="is open elsewhere"):
         opened(folder)
     state.close()
     opened(folder).close()
