@@ -52,7 +52,7 @@ def _headers(
         ("ce_id", ce_id.encode()),
         ("ce_type", ce_type),
         ("ce_source", source),
-        ("ce_time", rfc3339(time_us).encode()),
+        ("ce_time", _time(time_us)),
         ("ce_subject", envelope.conversation_id.encode()),
         ("tenantid", envelope.tenant_id.encode()),
         ("correlationid", envelope.correlation_id.encode()),
@@ -62,6 +62,11 @@ def _headers(
     if envelope.traceparent is not None:
         headers.append(("traceparent", envelope.traceparent.encode()))
     return headers
+
+
+@lru_cache(maxsize=16)  # the events of a batch have one time
+def _time(time_us: int) -> bytes:
+    return rfc3339(time_us).encode()
 
 
 def rfc3339(time_us: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -19,30 +20,25 @@ _ABSENT = object()
 def maker(record: Callable[P, R]) -> Callable[P, R]:
     """A function that takes what the record's class takes, and gives what it gives.
 
-    It fills an instance of a twin class, which has the same slots and is not frozen, and then
-    makes that instance one of the record's: nobody else ever sees it while it can be changed.
-    Raises `TypeError` for what is no plain frozen record of slots.
+    It fills an instance of the unfrozen class, which then becomes one of the record's: nobody
+    else ever sees it while it can be changed. Raises `TypeError` for what `unfrozen` refuses.
     """
-    cls = _plain(record)
-    names: dict[str, Any] = {
-        "twin": type(cls.__name__, (), {"__slots__": cls.__slots__}),
-        "record": cls,
-        "absent": _ABSENT,
-    }
+    names: dict[str, Any] = {"unfrozen": unfrozen(record), "record": record, "absent": _ABSENT}
     parameters, stores = [], []
-    for n, field in enumerate(dataclasses.fields(cls)):
-        parameter, value = field.name, field.name
+    for n, field in enumerate(dataclasses.fields(names["record"])):
+        parameter = value = field.name
         if field.default is not dataclasses.MISSING:
             names[f"d{n}"] = field.default
-            parameter += f"=d{n}"
+            parameter = f"{field.name}=d{n}"
         elif field.default_factory is not dataclasses.MISSING:
             names[f"d{n}"] = field.default_factory
-            parameter, value = f"{parameter}=absent", f"d{n}() if {value} is absent else {value}"
+            parameter = f"{field.name}=absent"
+            value = f"d{n}() if {field.name} is absent else {field.name}"
         parameters.append(parameter)
         stores.append(f"    made.{field.name} = {value}")
     source = [
         f"def make({', '.join(parameters)}):",
-        "    made = twin()",
+        "    made = unfrozen()",
         *stores,
         "    made.__class__ = record",
         "    return made",
@@ -52,8 +48,13 @@ def maker(record: Callable[P, R]) -> Callable[P, R]:
     return make
 
 
-def _plain(record: Any) -> type[Any]:
-    """The record, if it does nothing at its making but to set its fields."""
+@cache
+def unfrozen(record: Any) -> type[Any]:
+    """A class whose slots are the record's and can be set; not to be let out of one's hands.
+
+    Setting an instance's `__class__` to the record makes it one of the record's. `TypeError`
+    for a class that does more at its making than to set its slots.
+    """
     parameters = getattr(record, "__dataclass_params__", None)
     if not (
         isinstance(record, type)
@@ -66,4 +67,4 @@ def _plain(record: Any) -> type[Any]:
         and all(f.init and not f.kw_only for f in dataclasses.fields(record))
     ):
         raise TypeError(f"{record!r} is no plain frozen dataclass with slots: call it itself")
-    return record
+    return type(record.__name__, (), {"__slots__": vars(record)["__slots__"]})

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from processors.conversation.admission import ClientCommand, checked_entry
 from processors.conversation.evolve import evolve
 from processors.conversation.policy import Policy
 from processors.conversation.stamp import Stamp
 from processors.conversation.state import (
     CLOSED,
-    ID_BYTES,
     NEW,
     Conversation,
-    handled_entry,
     has_handled,
     has_handled_otherwise,
     is_finished,
@@ -46,13 +45,11 @@ from schemas.events import (
     TurnRestarted,
     TurnStarted,
 )
-from schemas.failures import Invalid
-from schemas.identifiers import is_client_id, is_command_id, is_tenant_id, turn_id
+from schemas.identifiers import is_client_id, turn_id
 from schemas.makers import maker
 from schemas.records import OpenTurn, WaitingMessage
 
 Events = tuple[Event, ...]
-ClientCommand = SubmitMessage | CancelTurn | SubmitFeedback | CloseConversation
 Decision = tuple[Events, Conversation]
 
 # The events that every answered message leads to.
@@ -105,7 +102,7 @@ def _client_effects(
 ) -> Events:
     """Effects of a command that a person sent, once it is new, well formed and allowed."""
     envelope = command.envelope
-    entry = _checked_entry(command)
+    entry = checked_entry(state, command)
     known = has_handled_otherwise(state, entry)
     if known and has_handled(state, entry):
         return ()
@@ -126,18 +123,6 @@ def _client_effects(
             return _close(state, command, stamp)
         case _:
             assert_never(command)
-
-
-def _checked_entry(command: ClientCommand) -> bytes:
-    """What `handled` will keep of the command. Raises `Invalid` for ids that no gateway gives."""
-    envelope, kind = command.envelope, type(command).__name__
-    if not (is_tenant_id(envelope.tenant_id) and is_client_id(envelope.conversation_id)):
-        raise Invalid("identifier", f"{kind} has a malformed tenant or conversation id")
-    if not is_command_id(envelope.command_id):
-        raise Invalid("identifier", f"{kind} has a command id that is no UUID")
-    if envelope.body_hmac is None or len(envelope.body_hmac) != ID_BYTES:
-        raise Invalid("body_hmac", f"{kind} has no HMAC of 16 bytes")
-    return handled_entry(envelope.command_id, envelope.body_hmac)
 
 
 def _submit(state: Conversation, command: SubmitMessage, stamp: Stamp, policy: Policy) -> Events:
@@ -302,8 +287,10 @@ def _next_turn(state: Conversation, stamp: Stamp, policy: Policy) -> TurnStarted
 
 def _earlier(context: tuple[int, ...], own_seq: int | None, limit: int) -> tuple[int, ...]:
     """The latest `limit` events in view, without the message's own analysis."""
-    seen = tuple([seq for seq in context if seq != own_seq])
-    return seen[max(0, len(seen) - limit) :]
+    if own_seq in context:
+        at = context.index(own_seq)
+        context = context[:at] + context[at + 1 :]
+    return context[max(0, len(context) - limit) :]
 
 
 def _running(state: Conversation, wanted: str, attempt: int) -> OpenTurn | None:

@@ -57,6 +57,19 @@ def test_ids_of_this_platform_never_change() -> None:
     assert turn_id("demo", "c-1", 2) == "23f0be99-a715-5282-a3c9-3e355e753a4f"
 
 
+def test_every_id_is_derived_from_what_caused_it() -> None:
+    hmac = bytes(range(16))
+    assert event_id("a", hmac, 3) == derived_id("event", "a", hmac.hex(), 3)
+    assert event_id("a", None, 0) == derived_id("event", "a", "", 0)
+    assert turn_id("demo", "c", 7) == derived_id("turn", "demo", "c", 7)
+    assert client_command_id("t", "c", "p", "m", "Say") == derived_id(
+        "client", "t", "c", "p", "m", "Say"
+    )
+    assert internal_command_id("t", "c", "o", "w", "s", 2) == derived_id(
+        "stage", "t", "c", "o", "w", "s", 2
+    )
+
+
 def test_every_part_of_a_clients_command_counts() -> None:
     ids = {
         client_command_id("demo", "c", "p", "m", "SubmitMessage"),
@@ -142,6 +155,16 @@ def test_a_record_bears_the_headers_of_cloudevents_and_ours() -> None:
         "traceparent": EVENT.traceparent.encode() if EVENT.traceparent else b"",
     }
     assert set(dict(command_headers(SubmitMessage, COMMAND, b"/x"))) == KNOWN
+
+
+def test_every_event_bears_its_own_time() -> None:
+    times_us = [EVENT.occurred_at + n * 999_999 for n in range(40)]
+    for _ in range(2):
+        for time_us in times_us:
+            envelope = replace(EVENT, occurred_at=time_us)
+            assert header(event_headers(TurnStarted, envelope, b"/p"), "ce_time") == rfc3339(
+                time_us
+            )
 
 
 def test_headers_that_have_no_value_are_left_out() -> None:

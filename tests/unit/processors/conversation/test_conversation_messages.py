@@ -218,14 +218,16 @@ def test_a_rejected_first_command_leaves_the_conversation_to_whoever_comes() -> 
 @pytest.mark.parametrize(
     "command", [says("m-9"), cancels(2), rates(2), closes()], ids=lambda c: type(c).__name__
 )
+@pytest.mark.parametrize("history", [(), ANSWERED], ids=["new", "begun"])
 def test_what_no_gateway_would_write_is_poison(
-    command: Any, changes: dict[str, Any], code: str
+    history: tuple[Any, ...], command: Any, changes: dict[str, Any], code: str
 ) -> None:
-    story = given(*ANSWERED)
+    story = given(*history)
+    before = list(story.events)
     with pytest.raises(Invalid) as caught:
         story.when(elsewhere(command, **changes))
     assert caught.value.code == code
-    assert len(story.events) == 5
+    assert story.events == before
 
 
 # Analysis
@@ -295,6 +297,12 @@ def test_a_late_analysis_after_the_answer_is_recorded_too() -> None:
 def test_a_context_lists_what_was_analysed_and_answered_but_not_the_message_itself() -> None:
     story = given(*ANSWERED, says("m-2")).when(analysed(6, "m-2"))
     story.then(MessageAnalysed, an(TurnStarted, context=(3, 5), analysis_seq=7))
+
+
+def test_a_context_lists_what_later_messages_brought_before_the_turn_began() -> None:
+    story = given(*QUEUED, says("m-3"), analysed(5, "m-2"), analysed(6, "m-3"))
+    story.when(answered(2))
+    story.then(TurnCompleted, an(TurnStarted, context=(3, 8, 9), analysis_seq=7, message_seq=5))
 
 
 @pytest.mark.parametrize(("size", "context"), [(0, ()), (1, (5,)), (2, (3, 5)), (99, (3, 5))])
