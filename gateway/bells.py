@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -24,6 +26,7 @@ _LOG = logging.getLogger(__name__)
 
 QUIET_S = 10.0
 """Without a message for this long, the connection is asked whether it lives."""
+SILENT_S = 3 * QUIET_S
 RETRY_S_MAX = 2.0
 CHANNELS_AT_ONCE = 256
 
@@ -113,6 +116,8 @@ class Bells:
         self._asked: set[bytes] = set()
         self._confirmed: set[bytes] = set()
         self._changed = asyncio.Event()
+        self._touched: set[bytes] = set()
+        self._heard_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -132,7 +137,7 @@ class Bells:
             self._feeds[keys.bell] = feed
             if keys.bell in self._confirmed:
                 feed.attached.set()
-            self._changed.set()
+            self._touch(keys.bell)
         feed.listeners.add(listener)
         return feed
 
@@ -145,7 +150,11 @@ class Bells:
         if not feed.listeners:
             feed.close()
             del self._feeds[keys.bell]
-            self._changed.set()
+            self._touch(keys.bell)
+
+    def _touch(self, channel: bytes) -> None:
+        self._touched.add(channel)
+        self._changed.set()
 
     def all_catch_up(self) -> None:
         """Tells every listener to read again, as after a change of the epoch."""
@@ -174,11 +183,13 @@ class Bells:
         self._on_state(False)
         self._asked.clear()
         self._confirmed.clear()
+        self._touched = set(self._feeds)
         for feed in self._feeds.values():
             feed.attached.clear()
 
     async def _follow(self, connection: AbstractConnection) -> None:
         """Reads until the connection breaks; a second task sends, so that order is kept."""
+        self._heard_at = time.monotonic()
         asking = asyncio.create_task(self._ask(connection), name="bells-ask")
         reading = asyncio.create_task(self._read(connection), name="bells-read")
         try:
@@ -189,11 +200,16 @@ class Bells:
             await stop(asking, reading)
 
     async def _ask(self, connection: AbstractConnection) -> None:
-        """Keeps the server's list of channels equal to ours."""
-        while True:
+        """Keeps the server's list of channels equal to ours, and finds out a dead server.
+
+        Every change is confirmed and a ping goes out whenever there is none, so silence for long
+        is a dead peer.
+        """
+        while time.monotonic() - self._heard_at < SILENT_S:
             self._changed.clear()
-            gone = [channel for channel in self._asked if channel not in self._feeds]
-            new = [channel for channel in self._feeds if channel not in self._asked]
+            touched, self._touched = self._touched, set()
+            gone = [c for c in touched if c in self._asked and c not in self._feeds]
+            new = [c for c in touched if c in self._feeds and c not in self._asked]
             # Before the first await: a feed that begins meanwhile must wait for a new answer.
             self._confirmed.difference_update(gone)
             for verb, channels in (("UNSUBSCRIBE", gone), ("SUBSCRIBE", new)):
@@ -207,11 +223,13 @@ class Bells:
                     await self._changed.wait()
             except TimeoutError:
                 await connection.send_command("PING", check_health=False)
+        raise TimeoutError("Redis is silent")
 
     async def _read(self, connection: AbstractConnection) -> None:
         while True:
-            # A ping goes out whenever nothing changes, so silence for this long is a dead peer.
-            message = await connection.read_response(timeout=3 * QUIET_S, push_request=True)
+            # Without a timeout for each message, as `_ask` listens for silence.
+            message = await connection.read_response(timeout=math.inf, push_request=True)
+            self._heard_at = time.monotonic()
             if isinstance(message, list):
                 self._take(message)
 

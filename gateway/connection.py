@@ -142,7 +142,7 @@ class Connection:
         message = await self._ws.receive()
         if message.type is aiohttp.WSMsgType.TEXT:
             frame = parse(message.data)
-            self._services.metrics.frames_in.labels(frame.kind).inc()
+            self._services.frame_counts.received(frame.kind)
             return frame
         if message.type is aiohttp.WSMsgType.BINARY:
             raise Ended(BAD_FRAME, "binary frames are not part of the protocol")
@@ -150,9 +150,7 @@ class Connection:
 
     async def _write(self, frame: bytes) -> None:
         await self._ws.send_frame(frame, aiohttp.WSMsgType.TEXT)
-        # Every frame begins with its kind: {"t":"event",…
-        kind = frame[6 : frame.index(b'"', 6)].decode()
-        self._services.metrics.frames_out.labels(kind).inc()
+        self._services.frame_counts.sent(frame)
 
     def _buffered(self) -> int:
         return self._transport.get_write_buffer_size()

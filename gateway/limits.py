@@ -6,6 +6,7 @@ Commands are counted in Redis for all gateways together, and in this process whi
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections import OrderedDict
@@ -13,11 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from gateway.close_codes import TOO_MANY_CONNECTIONS
 from gateway.refusals import Ended, ErrorCode, Refused
+from sinks.redis.line import Line
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,11 +59,11 @@ class Gcra:
 class CommandLimit:
     """Commands per second of one person over all gateways."""
 
-    def __init__(self, redis: Redis, *, rate_per_s: float, burst: int) -> None:
+    def __init__(self, line: Line, *, rate_per_s: float, burst: int) -> None:
         self._local = Gcra(rate_per_s, burst)
-        self._script = redis.register_script(
-            files("gateway").joinpath("gcra.lua").read_text("utf-8")
-        )
+        self._line = line
+        self._script = files("gateway").joinpath("gcra.lua").read_bytes()
+        self._sha = hashlib.sha1(self._script).hexdigest()
         self._away_until = 0.0
 
     async def check(self, who: Who) -> None:
@@ -91,8 +92,11 @@ class CommandLimit:
 
     async def _ask_redis(self, who: Who) -> int:
         key = f"parley:limit:{{{who[0]}:{who[1]}}}:commands"
-        limits = [self._local.interval_us, self._local.tolerance_us]
-        return int(await self._script(keys=[key], args=limits))
+        rest = (1, key, self._local.interval_us, self._local.tolerance_us)
+        try:
+            return int(await self._line.ask_one(b"EVALSHA", self._sha, *rest))
+        except NoScriptError:
+            return int(await self._line.ask_one(b"EVAL", self._script, *rest))
 
 
 class SocketLimit:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from schemas.failures import Unavailable
-from sinks.redis.keys import EPOCH, FRAME, ConversationKeys, conversation_keys, entry_seq
+from sinks.redis.keys import EPOCH, ConversationKeys, conversation_keys, entry_seq
+from sinks.redis.line import Command, Line
 
 EPOCH_FRESH_S = 1.0
 READ_EVENTS = 64
@@ -71,15 +71,15 @@ class Page:
 class ReadModel:
     """Reads of one Redis. Every call raises `Unavailable` when it does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, line: Line) -> None:
+        self._line = line
         self._epoch = ""
         self._epoch_at = float("-inf")
 
     async def ping(self) -> None:
         """Raises `Unavailable` when Redis does not answer."""
         try:
-            await self._redis.ping()
+            await self._line.ask_one(b"PING")
         except (RedisError, OSError) as error:
             raise _away(error) from None
 
@@ -91,7 +91,7 @@ class ReadModel:
         if not fresh and time.monotonic() - self._epoch_at < EPOCH_FRESH_S and self._epoch:
             return self._epoch
         try:
-            held = await self._redis.get(EPOCH)
+            held = await self._line.ask_one(b"GET", EPOCH)
         except (RedisError, OSError) as error:
             raise _away(error) from None
         if held is None:
@@ -103,7 +103,7 @@ class ReadModel:
         """The pseudonym of the owner; None for a conversation that is not known (yet)."""
         keys = conversation_keys(tenant_id, conversation_id)
         try:
-            held = await self._redis.hget(keys.view, "owner")
+            held = await self._line.ask_one(b"HGET", keys.view, b"owner")
         except (RedisError, OSError) as error:
             raise _away(error) from None
         return _text(held) or None
@@ -112,11 +112,11 @@ class ReadModel:
         """The conversation now, and at most `count` events of its log after a `seq`."""
         epoch = await self.epoch()
         try:
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hmget(keys.view, "seq", "epoch", "owner", "state")
-                pipe.hmget(keys.turn, "turn", "attempt", "text")
-                pipe.xrange(keys.log, f"({after}-0", "+", count)
-                view, turn, entries = await pipe.execute()
+            view, turn, entries = await self._at_once(
+                (b"HMGET", keys.view, b"seq", b"epoch", b"owner", b"state"),
+                (b"HMGET", keys.turn, b"turn", b"attempt", b"text"),
+                (b"XRANGE", keys.log, b"(%d-0" % after, b"+", b"COUNT", count),
+            )
         except (RedisError, OSError) as error:
             raise _away(error) from None
         if view[0] is None or _text(view[1]) != epoch:
@@ -124,9 +124,18 @@ class ReadModel:
         return Page(
             epoch,
             View(int(view[0]), epoch, _text(view[2]), view[3] or b"{}"),
-            tuple(logged(fields[FRAME], entry_seq(entry)) for entry, fields in entries),
+            # An entry has one field, the frame.
+            tuple(logged(frame, entry_seq(entry)) for entry, (_, frame) in entries),
             OpenAnswer(_text(turn[0]), int(turn[1]), _text(turn[2])) if turn[0] else None,
         )
+
+    async def _at_once(self, *commands: Command) -> list[Any]:
+        """The answers of commands that see one moment."""
+        *_, answers = await self._line.ask((b"MULTI",), *commands, (b"EXEC",))
+        for answer in (answers, *(answers if isinstance(answers, list) else ())):
+            if isinstance(answer, Exception):
+                raise answer
+        return list(answers)
 
 
 def logged(frame: bytes, seq: int | None = None) -> Logged:

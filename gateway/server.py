@@ -19,6 +19,7 @@ from gateway.bells import Bells
 from gateway.close_codes import DRAINING
 from gateway.commands import RECORDS, CommandDesk
 from gateway.dev_tokens import dev_token
+from gateway.frame_counts import FrameCounts
 from gateway.jwks import JwksKeys
 from gateway.limits import CommandLimit, SocketLimit
 from gateway.producer import CommandProducer
@@ -39,6 +40,7 @@ from schemas.failures import Unavailable
 from schemas.topics import COMMANDS
 from schemas.wire import SchemaIds, TopicWire
 from sinks.redis.connection import open_redis
+from sinks.redis.line import Line
 
 _LOG = logging.getLogger(__name__)
 
@@ -192,7 +194,8 @@ async def open_gateway(
     held = sealer if sealer is not None else await asyncio.to_thread(open_sealer, settings.keys)
     keys, make_token = _keys(settings.auth)
     redis = open_redis(settings.redis)
-    read_model = ReadModel(redis)
+    line = Line(redis)
+    read_model = ReadModel(line)
     gateway = settings.gateway
     producer = CommandProducer(
         settings.kafka.producer(),
@@ -228,16 +231,17 @@ async def open_gateway(
         ),
         read_model=read_model,
         owners=Owners(read_model),
-        command_limit=CommandLimit(redis, rate_per_s=gateway.commands_per_s, burst=gateway.burst),
+        command_limit=CommandLimit(line, rate_per_s=gateway.commands_per_s, burst=gateway.burst),
         socket_limit=SocketLimit(gateway.sockets_per_user),
         metrics=metrics,
+        frame_counts=FrameCounts(metrics),
         server_name=f"parley-{uuid4().hex[:8]}",
     )
 
     async def close_sealer() -> None:
         await asyncio.to_thread(held.close)
 
-    closers = [redis.aclose, *([close_sealer] if sealer is None else [])]
+    closers = [line.close, redis.aclose, *([close_sealer] if sealer is None else [])]
     return Gateway(services, producer, health=health, make_token=make_token, closers=closers)
 
 

@@ -8,6 +8,7 @@ from gateway.auth import Verifier
 from gateway.authorise import Owners
 from gateway.bells import Bells
 from gateway.commands import CommandDesk
+from gateway.frame_counts import FrameCounts
 from gateway.limits import CommandLimit, SocketLimit
 from gateway.read_model import ReadModel
 from infra.keys import Sealer
@@ -29,4 +30,5 @@ class Services:
     command_limit: CommandLimit
     socket_limit: SocketLimit
     metrics: Metrics
+    frame_counts: FrameCounts
     server_name: str

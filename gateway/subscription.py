@@ -173,19 +173,17 @@ class Subscription:
         )
         self._delivery.begin(page, position)
         self._on_opened("resumed" if resumed else "snapshot")
-        await self._catch_up()
+        if not self._goes_on(page):
+            await self._catch_up()
 
     async def _first_page(self, position: Position) -> Page:
         """The state to begin from, once the feed is attached and has the client's events."""
-        try:
-            async with asyncio.timeout(ATTACH_WAIT_S):
-                await self._feed.attached.wait()
-        except TimeoutError:
-            raise temporary("Redis does not answer: subscribe again", 1000) from None
+        await self._attached()
         after = position.seq or 0
         deadline = asyncio.get_running_loop().time() + LAG_WAIT_S
         while True:
             self._rang.clear()
+            self._held = []
             try:
                 page = await self._read_model.read(self._keys, after)
             except Unavailable as error:
@@ -199,6 +197,15 @@ class Subscription:
                     await self._rang.wait()
             except TimeoutError:
                 continue
+
+    async def _attached(self) -> None:
+        if self._feed.attached.is_set():
+            return
+        try:
+            async with asyncio.timeout(ATTACH_WAIT_S):
+                await self._feed.attached.wait()
+        except TimeoutError:
+            raise temporary("Redis does not answer: subscribe again", 1000) from None
 
     async def _catch_up(self) -> None:
         """Reads from the cursor until the feed can take over."""
@@ -215,12 +222,18 @@ class Subscription:
                 self._refuse(None, refused)
                 return
             snapshots = self._delivery.snapshots
-            whole = self._delivery.page(page)
+            goes_on = self._goes_on(page)
             if self._delivery.snapshots > snapshots:
                 self._on_opened("caught_up")
-            if whole and self._drain_held():
-                self._live = not self._closed
+            if goes_on:
                 return
+
+    def _goes_on(self, page: Page) -> bool:
+        """Sends the page and what rang since it was asked for; whether the feed takes over."""
+        if not (self._delivery.page(page) and self._drain_held()):
+            return False
+        self._live = not self._closed
+        return True
 
     async def _page(self) -> Page:
         """Reads until Redis answers; the client keeps its socket meanwhile."""
