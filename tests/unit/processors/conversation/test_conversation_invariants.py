@@ -41,6 +41,7 @@ from processors.conversation.state import (
     ENTRY_BYTES,
     FINISHED_MAX,
     HANDLED_MAX,
+    ID_BYTES,
     handled_entry,
     has_handled,
     has_handled_otherwise,
@@ -310,6 +311,16 @@ def test_memory_of_commands_is_searched_by_whole_entries() -> None:
         assert not has_handled(state, straddling)
         assert not has_handled_otherwise(state, straddling)
     assert has_handled(replace(state, handled=one[1:] + one[:1] + one), one)
+    assert has_handled(replace(state, handled=one + b"x" + one + bytes(ENTRY_BYTES - 1)), one)
+
+
+def test_an_entry_is_found_under_others_that_overlap_with_it() -> None:
+    same = bytes(ID_BYTES)
+    handled = same + bytes(8) + b"x" * 8
+    state = replace(new_conversation(TENANT, CONVERSATION), handled=handled)
+    assert has_handled(state, handled)
+    assert has_handled_otherwise(state, same + bytes(16))
+    assert not has_handled(state, same + bytes(16))
 
 
 def test_a_conversation_of_any_length_keeps_a_small_snapshot() -> None:
