@@ -49,6 +49,7 @@ class Bm25:
     size: int
     _postings: dict[str, _Postings] = field(repr=False)
     _idf: dict[str, float] = field(repr=False)
+    _idf_unknown: float = field(repr=False)
 
     @classmethod
     def build(cls, texts: Sequence[Counted]) -> Bm25:
@@ -69,11 +70,11 @@ class Bm25:
             idf[term] = float(np.log1p((len(texts) - len(ids) + 0.5) / (len(ids) + 0.5)))
             weights = idf[term] * counts * (K1 + 1) / (counts + norms[ids])
             postings[term] = _Postings(ids, weights.astype(np.float32))
-        return cls(len(texts), postings, idf)
+        return cls(len(texts), postings, idf, float(np.log1p(2 * len(texts) + 1)))
 
     def idf(self, term: str) -> float:
         """The weight of a stemmed term; one that no text has weighs as much as the rarest."""
-        return self._idf.get(term, float(np.log1p(2 * self.size + 1)))
+        return self._idf.get(term, self._idf_unknown)
 
     def knows(self, term: str) -> bool:
         """Whether any text has the stemmed term."""

@@ -6,14 +6,13 @@ part ends with the number of its source. The last line names articles that may f
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from processors.answering.chunking import HEADING, paragraphs, size
 from processors.answering.citing import CitedPassage
-from processors.answering.expectations import expected, fulfilled
+from processors.answering.expectations import Figure, expected, fulfilled
 from processors.answering.retrieval import RankedArticle, RankedPassage, Ranking
 from processors.answering.words import sentences, terms
 
@@ -38,7 +37,7 @@ class Wanted:
 
     weights: Mapping[str, float]
     asked: Mapping[str, float]
-    figures: tuple[re.Pattern[str], ...] = ()
+    figures: frozenset[Figure] = frozenset()
 
     @classmethod
     def by(cls, query: str, idf: Callable[[str], float], asked: str | None = None) -> Wanted:
@@ -46,17 +45,24 @@ class Wanted:
 
         `asked` is the part that asks, where an earlier question stands before it.
         """
-        return cls(_shares(query, idf), _shares(asked or query, idf), expected(asked or query))
+        weights = _shares(query, idf)
+        if asked is None or asked == query:
+            return cls(weights, weights, expected(query))
+        return cls(weights, _shares(asked, idf), expected(asked))
 
     def still_open(self, said: Sequence[_Sentence]) -> Wanted:
         """What sentences leave open of the part that asks."""
-        found = frozenset[str]().union(*(sentence.terms for sentence in said))
+        found = _terms_of(said)
         left = {term: weight for term, weight in self.asked.items() if term not in found}
         return replace(self, weights=left)
 
+    def share(self, found: frozenset[str]) -> float:
+        """The weight of the terms that are among those found."""
+        return sum([weight for term, weight in self.weights.items() if term in found])
+
     def value(self, sentence: _Sentence) -> float:
         """How much a sentence contributes."""
-        shared = sum(weight for term, weight in self.weights.items() if term in sentence.terms)
+        shared = self.share(sentence.terms)
         return shared + _FIGURE_BONUS * fulfilled(sentence.text, self.figures)
 
 
@@ -72,6 +78,10 @@ class _Sentence:
     paragraph: int
     terms: frozenset[str]
     size: int
+
+
+def _terms_of(found: Iterable[_Sentence]) -> frozenset[str]:
+    return frozenset[str]().union(*(sentence.terms for sentence in found))
 
 
 def compose(
@@ -150,6 +160,11 @@ def _split(text: str) -> tuple[_Sentence, ...]:
     )
 
 
+@lru_cache(maxsize=4096)
+def _passage_terms(text: str) -> frozenset[str]:
+    return _terms_of(_split(text))
+
+
 def _excerpt(found: Sequence[_Sentence], wanted: Wanted, words_max: int) -> Sequence[_Sentence]:
     """The run of whole sentences that is worth most, within `words_max` words or one sentence."""
     values = [wanted.value(item) for item in found]
@@ -187,15 +202,17 @@ def _extra(
     """A run of sentences from elsewhere that answers what the first excerpt leaves open."""
     left = wanted.still_open(body)
     said = {item.text for item in body}
-    best: tuple[float, tuple[RankedArticle, RankedPassage, str]] | None = None
+    best: tuple[RankedArticle, RankedPassage, str] | None = None
+    least = _EXTRA_SHARE_MIN
     for article in ranking.articles if left.weights else ():
         if article.score < _EXTRA_SCORE_MIN * ranking.articles[0].score:
             break
         for passage in article.passages:
+            if left.share(_passage_terms(passage.text)) < least:
+                continue  # not even all of it would be enough
             fresh = [item for item in _split(passage.text) if item.text not in said]
             chosen = _excerpt(fresh, left, EXTRA_WORDS_MAX)
-            found = frozenset[str]().union(*(item.terms for item in chosen))
-            share = sum(weight for term, weight in left.weights.items() if term in found)
-            if share >= _EXTRA_SHARE_MIN and (best is None or share > best[0]):
-                best = (share, (article, passage, _joined(chosen)))
-    return None if best is None else best[1]
+            share = left.share(_terms_of(chosen))
+            if share >= least and (best is None or share > least):
+                best, least = (article, passage, _joined(chosen)), share
+    return best

@@ -6,6 +6,17 @@ Words alone do not show this: "how long does it take" and "within 3 to 6 working
 from __future__ import annotations
 
 import re
+from enum import Enum
+from functools import lru_cache
+
+
+class Figure(Enum):
+    """What a question may ask for."""
+
+    TIME = "time"
+    PRICE = "price"
+    LIMIT = "limit"
+
 
 _NUMBER = r"(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten|fifteen|twenty|thirty)"
 _TIME_ASKED = re.compile(
@@ -33,16 +44,21 @@ _LIMIT = re.compile(
     rf"\b(?:up to|at most|at least|no more than|limit|maximum|from)\b.*\b{_NUMBER}\b"
 )
 
-_KINDS = ((_TIME_ASKED, _TIME), (_PRICE_ASKED, _PRICE), (_LIMIT_ASKED, _LIMIT))
+_ASKED = {Figure.TIME: _TIME_ASKED, Figure.PRICE: _PRICE_ASKED, Figure.LIMIT: _LIMIT_ASKED}
+_GIVEN = {Figure.TIME: _TIME, Figure.PRICE: _PRICE, Figure.LIMIT: _LIMIT}
 
 
-def expected(question: str) -> tuple[re.Pattern[str], ...]:
-    """Patterns of what the question asks for; none where it asks for no figure."""
-    return tuple(given for asked, given in _KINDS if asked.search(question))
+def expected(question: str) -> frozenset[Figure]:
+    """What the question asks for; nothing where it asks for no figure."""
+    return frozenset(figure for figure, asked in _ASKED.items() if asked.search(question))
 
 
-def fulfilled(sentence: str, patterns: tuple[re.Pattern[str], ...]) -> float:
-    """Share of the patterns that the sentence meets, 0 to 1; 0 without patterns."""
-    if not patterns:
-        return 0.0
-    return sum(pattern.search(sentence) is not None for pattern in patterns) / len(patterns)
+@lru_cache(maxsize=8192)
+def given(text: str) -> frozenset[Figure]:
+    """What a text of an article states. Kept, because articles are quoted again and again."""
+    return frozenset(figure for figure, pattern in _GIVEN.items() if pattern.search(text))
+
+
+def fulfilled(text: str, figures: frozenset[Figure]) -> float:
+    """Share of the figures that a text of an article states, 0 to 1; 0 without figures."""
+    return len(figures & given(text)) / len(figures) if figures else 0.0

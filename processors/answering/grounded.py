@@ -59,6 +59,20 @@ def prepare(context: TurnContext) -> tuple[str, ...]:
     return (query, f"{earlier} {query}")
 
 
+def needed(
+    texts: Sequence[str], embedding: Vectors, index: KnowledgeIndex, model: GroundingModel
+) -> tuple[str, ...]:
+    """Those of `prepare`'s texts that `interpret` needs, judged by the embedding of the first.
+
+    Embedding takes far longer than a search, and few follow-ups need the message before them.
+    """
+    if len(texts) > 1:
+        ranking = index.search(texts[0], embedding, ARTICLES_MAX)
+        if _stands_alone(texts[0], ranking, index, model):
+            return tuple(texts[:1])
+    return tuple(texts)
+
+
 def interpret(
     texts: Sequence[str],
     embeddings: Vectors,
@@ -68,7 +82,7 @@ def interpret(
     *,
     passages_max: int = 3,
 ) -> GroundedAnswer:
-    """Answers from the index; `embeddings` is float32 [len(texts), width] for `prepare`'s texts."""
+    """Answers from the index; `embeddings` is float32 [len(texts), width] for `needed` texts."""
     topics = index.topics[:_TOPICS_MAX]
     if (reply := courtesy(context.query, topics)) is not None:
         return GroundedAnswer(reply, (), 1.0, False, (), context.query, False)
@@ -102,18 +116,25 @@ def _choose(
 ) -> _Found:
     """Searches without and, where prepared, with context, and keeps what fits better."""
     alone = _Found(0, index.search(texts[0], embeddings[0], ARTICLES_MAX))
-    if len(texts) == 1 or not _familiar(texts[0], index):
+    if len(texts) == 1 or _stands_alone(texts[0], alone.ranking, index, model):
         return alone
     blended = embeddings[1] + np.float32(_MESSAGE_SHARE) * embeddings[0]
     blended /= np.linalg.norm(blended)
     joined = index.search(texts[1], blended, ARTICLES_MAX)
     if not model.knows(joined.evidence):
         return alone
-    leaning = dependence(texts[0]) is Dependence.LEANING
-    plain = alone.ranking.evidence.best_question >= _PLAIN_COSINE
-    if model.knows(alone.ranking.evidence) and (plain or not leaning):
-        return alone
     return _Found(1, _moved_on(joined, context.earlier[-1].cited[:1]))
+
+
+def _stands_alone(
+    query: str, ranking: Ranking, index: KnowledgeIndex, model: GroundingModel
+) -> bool:
+    """Whether what was said before can't change what a message's own search found."""
+    if not _familiar(query, index):
+        return True
+    plain = ranking.evidence.best_question >= _PLAIN_COSINE
+    leaning = dependence(query) is Dependence.LEANING
+    return model.knows(ranking.evidence) and (plain or not leaning)
 
 
 def _moved_on(ranking: Ranking, cited: Sequence[str]) -> Ranking:

@@ -94,6 +94,15 @@ def _prepare(document: KnowledgeDocument) -> _Prepared:
     )
 
 
+def _topics(prepared: Iterable[_Prepared]) -> tuple[str, ...]:
+    counted = Counter(
+        topic
+        for item in prepared
+        if (topic := item.document.labels.get("topics", "").partition(",")[0])
+    )
+    return tuple(topic for topic, _ in sorted(counted.items(), key=lambda at: (-at[1], at[0])))
+
+
 def _stacked(parts: Sequence[Vectors]) -> Vectors:
     """The parts below one another."""
     filled = [part for part in parts if len(part)]
@@ -112,6 +121,8 @@ class KnowledgeIndex:
     """All documents of one tenant, ready to search. Make one with `build`."""
 
     tenant_id: str
+    topics: tuple[str, ...]
+    """First values of the documents' label `topics`, the most frequent first."""
     _prepared: tuple[_Prepared, ...] = field(repr=False)
     _passage_terms: Bm25 = field(repr=False)
     _question_terms: Bm25 = field(repr=False)
@@ -134,6 +145,7 @@ class KnowledgeIndex:
         questions = [item.question_vectors for item in prepared]
         return cls(
             tenant_id,
+            _topics(prepared),
             prepared,
             Bm25.build([counted for item in prepared for counted in item.passages]),
             Bm25.build([item.questions for item in prepared]),
@@ -177,16 +189,6 @@ class KnowledgeIndex:
     def documents(self) -> tuple[KnowledgeDocument, ...]:
         """All documents, in the order of their ids."""
         return tuple(item.document for item in self._prepared)
-
-    @property
-    def topics(self) -> tuple[str, ...]:
-        """First values of the documents' label `topics`, the most frequent first."""
-        counted = Counter(
-            topic
-            for item in self._prepared
-            if (topic := item.document.labels.get("topics", "").partition(",")[0])
-        )
-        return tuple(topic for topic, _ in sorted(counted.items(), key=lambda at: (-at[1], at[0])))
 
     def idf(self, term: str) -> float:
         """How much a stemmed term tells documents apart."""

@@ -12,7 +12,7 @@ from processors.answering.composing import ANSWER_WORDS_MAX
 from processors.answering.context import EarlierTurn, TurnContext
 from processors.answering.expectations import expected, fulfilled
 from processors.answering.follow_ups import Dependence, anchor, dependence
-from processors.answering.grounded import GroundedAnswer, interpret, prepare
+from processors.answering.grounded import GroundedAnswer, interpret, needed, prepare
 from processors.answering.grounding import FEATURES, SHIPPED, GroundingModel
 from processors.answering.prompting import PromptMessage, hydrate
 from processors.answering.retrieval import Evidence, KnowledgeIndex
@@ -178,11 +178,42 @@ def test_a_message_without_earlier_ones_is_embedded_alone() -> None:
     assert anchor(TurnContext("and abroad?", (EarlierTurn("?"),))) is None
 
 
+@pytest.mark.parametrize(
+    "message",
+    ["and how long does that take?", "change the PIN", "stop it", "and the weather?", "how much?",
+     "and the fee for that?", "why", "order a card", "is it free", "thanks"],
+)  # fmt: skip
+@pytest.mark.parametrize("before", ["How do I order a card?", "How do I change my PIN?"])
+def test_an_embedding_that_is_not_needed_would_change_nothing(
+    bank: KnowledgeIndex, embed: Embed, message: str, before: str
+) -> None:
+    context = TurnContext(message, (EarlierTurn(before, "", ("order",)),))
+    model = GroundingModel.parse(SHIPPED.read_text(encoding="utf-8"))
+    texts = prepare(context)
+    kept = needed(texts, embed(texts)[0], bank, model)
+    assert kept == texts[: len(kept)]
+    whole = interpret(texts, embed(texts), bank, context, model)
+    assert interpret(kept, embed(kept), bank, context, model) == whole
+
+
+def test_a_follow_up_needs_its_context_and_a_plain_question_does_not(
+    bank: KnowledgeIndex, embed: Embed
+) -> None:
+    model = GroundingModel.parse(SHIPPED.read_text(encoding="utf-8"))
+    asked = "How long does it take to deliver a card that I order?"
+    follow_up = (asked, f"How do I order a card? {asked}")
+    assert needed(follow_up, embed(follow_up)[0], bank, model) == follow_up[:1]
+    leaning = ("and the delivery?", "How do I order a card? and the delivery?")
+    assert needed(leaning, embed(leaning)[0], bank, model) == leaning
+    foreign = ("and the weather?", "How do I order a card? and the weather?")
+    assert needed(foreign, embed(foreign)[0], bank, model) == foreign[:1]
+
+
 def test_the_figure_that_was_asked_for_is_recognised() -> None:
     assert fulfilled("It takes 3 to 6 working days.", expected("how long?")) == 1.0
     assert fulfilled("It is nice.", expected("how long?")) == 0.0
     assert fulfilled("A card costs £5.", expected("how much is it and how long?")) == 0.5
-    assert expected("who are you?") == ()
+    assert expected("who are you?") == frozenset()
 
 
 def test_the_shipped_calibration_is_sound_and_sensible() -> None:

@@ -42,7 +42,7 @@ def test_an_empty_index_scores_nothing() -> None:
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=8), st.integers(1, 3))
 def test_the_best_of_each_group_is_the_mean_of_its_highest(sizes: list[int], depth: int) -> None:
     rng = np.random.default_rng(sum(sizes))
-    scores = rng.normal(size=sum(sizes)).astype(np.float32)
+    scores = rng.normal(size=sum(sizes)).round(1).astype(np.float32)  # some are equal
     parts = np.split(scores, np.cumsum(sizes)[:-1])
     expected = [np.sort(part)[::-1][:depth].mean() if len(part) else 0.0 for part in parts]
     assert Groups.of(parts).best(scores, depth) == pytest.approx(expected, abs=1e-6)
@@ -81,6 +81,13 @@ def test_an_empty_index_finds_nothing(embed: Embed) -> None:
     index = KnowledgeIndex.build("bank")
     assert index.search("PIN", embed(["PIN"])[0]) == Ranking((), Evidence())
     assert (len(index), index.topics, index.titles) == (0, (), ())
+
+
+def test_topics_are_counted_anew_when_documents_change(bank: KnowledgeIndex, write: Write) -> None:
+    assert bank.topics == ("cards", "transfers")
+    more = [write(f"t{n}", "T", "Text.", labels={"topics": "transfers"}) for n in range(4)]
+    assert bank.updated(more).topics == ("transfers", "cards")
+    assert bank.updated(removed=["transfer"]).topics == ("cards",)
 
 
 def test_a_changed_document_replaces_the_old_one(
