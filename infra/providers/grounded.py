@@ -13,7 +13,10 @@ _WORD = re.compile(r"\s*\S+\s*")
 
 
 class GroundedProvider:
-    """Needs no key and no network. `pace_ms` waits after each word, for demonstrations."""
+    """Needs no key and no network. `pace_ms` waits after each word, for demonstrations.
+
+    Without a pace the answer comes line by line: there is nothing to wait for between words.
+    """
 
     name = "grounded"
 
@@ -24,14 +27,17 @@ class GroundedProvider:
         return f"GroundedProvider(pace_ms={self.pace_ms})"
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Piece, None]:
-        """Word by word; the pieces put together are exactly `request.grounded`."""
+        """The pieces put together are exactly `request.grounded`."""
         if not request.grounded:
             raise Rejected("a grounded answer was asked for, but none was composed: retrieve first")
         words = _WORD.findall(request.grounded)
-        for word in words:
-            yield TextDelta(word)
-            if self.pace_ms > 0:
+        if self.pace_ms > 0:
+            for word in words:
+                yield TextDelta(word)
                 await asyncio.sleep(self.pace_ms / 1000)
+        else:
+            for line in request.grounded.splitlines(keepends=True):
+                yield TextDelta(line)
         yield Usage(self.name, self.name, 0, len(words))
         yield Finish()
 

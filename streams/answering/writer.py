@@ -13,7 +13,7 @@ from infra.providers import Finish, GenerationRequest, Message, Provider, TextDe
 from processors.analysis.redaction import RedactionHoldback
 from processors.answering.citing import CitedPassage, cited_in
 from processors.answering.dense import Vectors
-from processors.answering.grounded import GroundedAnswer, interpret, prepare
+from processors.answering.grounded import GroundedAnswer, interpret, needed, prepare
 from processors.answering.grounding import GroundingModel
 from processors.answering.prompting import hydrate
 from schemas.failures import Invalid, Unavailable
@@ -78,19 +78,28 @@ class Writer:
             raise Unavailable(str(error)) from error
 
     async def _find(self, question: Question) -> GroundedAnswer:
+        index = self._index_of(question.tenant_id)
         texts = prepare(question.context)
-        embeddings: Vectors | None = self._encoder.recall(texts)
-        if embeddings is None:
-            embeddings = await asyncio.get_running_loop().run_in_executor(
-                self._thread, lambda: self._encoder.encode(texts).embeddings
-            )
+        embeddings = await self._embedded(texts[:1])
+        texts = needed(texts, embeddings[0], index, self._calibration)
+        if len(texts) > 1:
+            embeddings = await self._embedded(texts)
         return interpret(
             texts,
             embeddings,
-            self._index_of(question.tenant_id),
+            index,
             question.context,
             self._calibration,
             passages_max=self._passages_max,
+        )
+
+    async def _embedded(self, texts: Sequence[str]) -> Vectors:
+        """Their embeddings, those at once that analysis has left behind."""
+        known: Vectors | None = self._encoder.recall(texts)
+        if known is not None:
+            return known
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, lambda: self._encoder.encode(texts).embeddings
         )
 
     async def _stream(self, request: GenerationRequest, found: GroundedAnswer, say: Say) -> Answer:

@@ -27,12 +27,19 @@ async def stream(text: str | None, pace_ms: float = 0.0) -> list[object]:
 
 
 async def test_an_answer_comes_word_by_word_and_costs_nothing() -> None:
-    pieces = await stream("Open the app.\n\n- Tap [1]")
+    pieces = await stream("Open the app.\n\n- Tap [1]", pace_ms=0.01)
     texts = [piece.text for piece in pieces if isinstance(piece, TextDelta)]
     assert "".join(texts) == "Open the app.\n\n- Tap [1]"
     assert len(texts) == 6
     assert pieces[-2] == Usage("grounded", "grounded", 0, 6)
     assert pieces[-1] == Finish()
+
+
+async def test_without_a_pace_it_comes_line_by_line_and_counts_the_same_words() -> None:
+    pieces = await stream("Open the app.\n\n- Tap [1]")
+    texts = [piece.text for piece in pieces if isinstance(piece, TextDelta)]
+    assert texts == ["Open the app.\n", "\n", "- Tap [1]"]
+    assert pieces[-2:] == [Usage("grounded", "grounded", 0, 6), Finish()]
 
 
 @given(st.text().filter(str.strip))
