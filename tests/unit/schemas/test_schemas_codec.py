@@ -88,7 +88,6 @@ def test_a_value_that_does_not_fit_exactly_is_refused(misfit: str) -> None:
 
 @pytest.mark.parametrize("misfit", MISFITS)
 def test_a_refusal_does_not_wear_off(misfit: str) -> None:
-    """The codec remembers which types it accepted; a misfit must never get among them."""
     record = MISFITS[misfit]
     for _ in range(2):
         encoding_error(record)
