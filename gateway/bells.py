@@ -205,6 +205,7 @@ class Bells:
         Every change is confirmed and a ping goes out whenever there is none, so silence for long
         is a dead peer.
         """
+        quiet = False
         while time.monotonic() - self._heard_at < SILENT_S:
             self._changed.clear()
             touched, self._touched = self._touched, set()
@@ -212,17 +213,18 @@ class Bells:
             new = [c for c in touched if c in self._feeds and c not in self._asked]
             # Before the first await: a feed that begins meanwhile must wait for a new answer.
             self._confirmed.difference_update(gone)
-            for verb, channels in (("UNSUBSCRIBE", gone), ("SUBSCRIBE", new)):
-                for at in range(0, len(channels), CHANNELS_AT_ONCE):
-                    part = channels[at : at + CHANNELS_AT_ONCE]
-                    await connection.send_command(verb, *part, check_health=False)
+            async with asyncio.timeout(QUIET_S):
+                await _send(connection, "UNSUBSCRIBE", gone)
+                await _send(connection, "SUBSCRIBE", new)
+                if quiet:
+                    await connection.send_command("PING", check_health=False)
             self._asked.difference_update(gone)
             self._asked.update(new)
             try:
                 async with asyncio.timeout(QUIET_S):
-                    await self._changed.wait()
+                    quiet = not await self._changed.wait()
             except TimeoutError:
-                await connection.send_command("PING", check_health=False)
+                quiet = True
         raise TimeoutError("Redis is silent")
 
     async def _read(self, connection: AbstractConnection) -> None:
@@ -246,3 +248,9 @@ class Bells:
             feed.attached.set()
             for listener in tuple(feed.listeners):
                 listener.on_attached()
+
+
+async def _send(connection: AbstractConnection, verb: str, channels: list[bytes]) -> None:
+    for at in range(0, len(channels), CHANNELS_AT_ONCE):
+        part = channels[at : at + CHANNELS_AT_ONCE]
+        await connection.send_command(verb, *part, check_health=False)

@@ -263,7 +263,11 @@ def _keys(auth: AuthSettings) -> tuple[Keys, MakeToken | None]:
 
 
 def _pubsub_connections(settings: RedisSettings) -> Callable[[], Any]:
-    """Single connections in RESP2, where live messages are plain lists."""
-    plain = settings.model_copy(update={"options": {**settings.options, "protocol": 2}})
+    """Single connections in RESP2, where live messages are plain lists.
+
+    Without a timeout of their own, which would cost a task for each write: the bells have theirs.
+    """
+    options = {**settings.options, "protocol": 2, "socket_timeout": None}
+    plain = settings.model_copy(update={"options": options})
     pool = open_redis(plain, connections_max=1).connection_pool
     return pool.make_connection

@@ -165,7 +165,9 @@ class Session:
     async def _submit(self, frame: CommandFrame) -> None:
         began = time.perf_counter()
         await self._services.command_limit.check(self._who)
-        await self._services.owners.check_writer(self._who[0], frame.c, self._who[1])
+        subscription = self._subscriptions.get(frame.c)
+        if subscription is None or not subscription.is_empty:
+            await self._services.owners.check_writer(self._who[0], frame.c, self._who[1])
 
         def answer(refused: Refused | None, known: bool) -> None:
             self._in_flight -= 1

@@ -87,6 +87,11 @@ class Subscription:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the conversation is followed and has no event yet, so that nobody owns it."""
+        return self._live and not self._authorised
+
     # Life
 
     def open(self, frame_id: FrameId, position: Position) -> None:

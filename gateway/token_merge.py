@@ -5,13 +5,12 @@ Pure: time comes in as an argument, and whoever owns the timer asks when to call
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.replies import tokens as tokens_frame
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(NamedTuple):
     """A piece of an answer: the code points from `start` to `end`, and their frame."""
 
     turn: str
