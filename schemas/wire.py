@@ -38,7 +38,7 @@ class TopicWire:
         self._codecs: dict[type, RecordCodec[Any]] = {r: RecordCodec(r) for r in topic.records}
         self._by_name = {full_name(r): c for r, c in self._codecs.items()}
         self._prefixes: dict[type, bytes] = {}
-        self._readers: dict[int, tuple[RecordCodec[Any], AvroSchema | None]] = {}
+        self._readers: dict[bytes, tuple[RecordCodec[Any], AvroSchema | None]] = {}
 
     def __repr__(self) -> str:
         return f"TopicWire({self.topic.name})"
@@ -80,12 +80,13 @@ class TopicWire:
         return prefix
 
     def _reader_of(self, value: bytes) -> tuple[RecordCodec[Any], AvroSchema | None]:
-        if len(value) < HEADER_BYTES or value[:1] != MAGIC:
-            raise Invalid("wire_format", f"{len(value)} bytes on {self.topic.name} are not Avro")
-        schema_id = int.from_bytes(value[1:HEADER_BYTES], "big")
-        return self._readers.get(schema_id) or self._reader(schema_id)
+        prefix = value[:HEADER_BYTES]
+        return self._readers.get(prefix) or self._reader(prefix)
 
-    def _reader(self, schema_id: int) -> tuple[RecordCodec[Any], AvroSchema | None]:
+    def _reader(self, prefix: bytes) -> tuple[RecordCodec[Any], AvroSchema | None]:
+        if len(prefix) < HEADER_BYTES or prefix[:1] != MAGIC:
+            raise Invalid("wire_format", f"a value on {self.topic.name} is no Avro record")
+        schema_id = int.from_bytes(prefix[1:], "big")
         schema = self._ids.schema_of(schema_id)
         if schema is None:
             message = f"schema id {schema_id} on {self.topic.name} is unknown to the registry"
@@ -94,7 +95,7 @@ class TopicWire:
         codec = self._by_name.get(name)
         if codec is None:
             raise Invalid("unknown_record", f"{name} has no place on {self.topic.name}")
-        reader = self._readers[schema_id] = (codec, self._writer_schema(schema_id, schema, codec))
+        reader = self._readers[prefix] = (codec, self._writer_schema(schema_id, schema, codec))
         return reader
 
     def _writer_schema(

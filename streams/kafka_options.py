@@ -93,6 +93,9 @@ class KafkaOptions:
         """A transactional producer; a takeover under the same id fences the one before."""
         return {
             **self.for_producer(),
+            # Records of a long batch leave in large portions while it is still being worked on;
+            # `flush`, which ends every batch, does not wait for this.
+            "linger.ms": 20,
             "transactional.id": transactional_id,
             "transaction.timeout.ms": self.transaction_timeout_ms,
         }

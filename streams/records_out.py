@@ -54,6 +54,13 @@ class RecordsOut:
         delivered.add_done_callback(_noticed)
         return delivered
 
+    def post(self, record: Outgoing) -> None:
+        """Hands over a record whose loss something later makes good, so nobody waits for it.
+
+        Raises as `send` does; what becomes of the record is not told.
+        """
+        self._produce(record, None)
+
     async def close(self) -> None:
         """Delivers what is pending, for a while, and stops."""
         await asyncio.to_thread(self._producer.flush, CLOSE_S)
