@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any, Generic, TypeVar
 
 import fastavro
+from fastavro.schema import to_parsing_canonical_form
 
 from schemas.avro_types import AvroSchema, record_schema
 from schemas.decoders import decoder
@@ -28,12 +29,20 @@ class RecordCodec(Generic[R]):
         self.record = record
         self.schema: AvroSchema = record_schema(record)
         self._parsed = fastavro.parse_schema(_without_logical_types(self.schema))
+        self._canonical = to_parsing_canonical_form(self.schema)
         self._plan = record_plan(record)
         self._encode = encoder(self._plan)
         self._decode = decoder(self._plan)
 
     def __repr__(self) -> str:
         return f"RecordCodec({self.record.__name__})"
+
+    def writes_as(self, schema: AvroSchema) -> bool:
+        """Whether records in `schema` have the same bytes as in ours.
+
+        A registry gives schemas back in its own words; their canonical forms tell.
+        """
+        return bool(self._canonical == to_parsing_canonical_form(schema))
 
     def encode(self, value: R) -> bytes:
         """The record's Avro body. Raises `Invalid` when a value does not fit its type exactly."""

@@ -101,10 +101,8 @@ class TopicWire:
     def _writer_schema(
         self, schema_id: int, schema: AvroSchema, codec: RecordCodec[Any]
     ) -> AvroSchema | None:
-        if schema == codec.schema:
-            return None
         try:
-            return parse_writer_schema(schema)
+            return None if codec.writes_as(schema) else parse_writer_schema(schema)
         except Exception as error:  # fastavro raises nearly anything on a bad schema
             why = type(error).__name__
             message = f"schema id {schema_id} on {self.topic.name} can't be used: {why}"

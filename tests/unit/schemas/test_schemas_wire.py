@@ -137,6 +137,20 @@ def test_a_truncated_record_and_one_with_more_behind_it_are_refused(ids: Ids) ->
     assert caught.value.code == "trailing_bytes"
 
 
+def test_our_schema_is_ours_in_the_registrys_words_too(ids: Ids) -> None:
+    """Apicurio leaves the namespace of an inner record out where the outer one has the same."""
+    codec = RecordCodec(SubmitMessage)
+    other_words = copy.deepcopy(codec.schema)
+    del other_words["fields"][0]["type"]["namespace"], other_words["doc"]
+    assert other_words != codec.schema
+    assert codec.writes_as(other_words)
+    longer = copy.deepcopy(codec.schema)
+    longer["fields"].append({"name": "hint", "type": "string", "default": ""})
+    turned = copy.deepcopy(codec.schema) | {"fields": codec.schema["fields"][::-1]}
+    assert not codec.writes_as(longer)
+    assert not codec.writes_as(turned)
+
+
 def test_a_record_of_a_newer_writer_is_read_by_its_schema(ids: Ids) -> None:
     newer = copy.deepcopy(record_schema(CommandRejected))
     newer["fields"].insert(1, {"name": "hint", "type": "string", "default": ""})
