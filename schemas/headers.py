@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from schemas.envelope import CommandEnvelope, Envelope
 from schemas.topics import full_name
@@ -28,8 +28,6 @@ KNOWN = frozenset(
 )
 """All that we write, and all that a dead letter repeats: foreign headers may hold anything."""
 
-_TYPES: dict[type, bytes] = {}
-
 
 def event_headers(event: type, envelope: Envelope, source: bytes) -> Headers:
     """Headers of an event. `source` is the writing stage, such as `b"/parley/conversation"`."""
@@ -44,14 +42,9 @@ def command_headers(command: type, envelope: CommandEnvelope, source: bytes) -> 
 def _headers(
     record: type, ce_id: str, time_us: int, source: bytes, envelope: Envelope | CommandEnvelope
 ) -> Headers:
-    ce_type = _TYPES.get(record)
-    if ce_type is None:
-        ce_type = _TYPES[record] = full_name(record).encode()
     headers = [
-        ("ce_specversion", SPEC_VERSION),
+        *_constant(record, source),
         ("ce_id", ce_id.encode()),
-        ("ce_type", ce_type),
-        ("ce_source", source),
         ("ce_time", _time(time_us)),
         ("ce_subject", envelope.conversation_id.encode()),
         ("tenantid", envelope.tenant_id.encode()),
@@ -62,6 +55,16 @@ def _headers(
     if envelope.traceparent is not None:
         headers.append(("traceparent", envelope.traceparent.encode()))
     return headers
+
+
+@cache
+def _constant(record: type, source: bytes) -> Headers:
+    """What all records of a type from one stage share."""
+    return [
+        ("ce_specversion", SPEC_VERSION),
+        ("ce_type", full_name(record).encode()),
+        ("ce_source", source),
+    ]
 
 
 @lru_cache(maxsize=16)  # the events of a batch have one time

@@ -23,25 +23,26 @@ def maker(record: Callable[P, R]) -> Callable[P, R]:
     It fills an instance of the unfrozen class, which then becomes one of the record's: nobody
     else ever sees it while it can be changed. Raises `TypeError` for what `unfrozen` refuses.
     """
-    names: dict[str, Any] = {"unfrozen": unfrozen(record), "record": record, "absent": _ABSENT}
+    # Underscores keep our names apart from those of the record's fields.
+    names: dict[str, Any] = {"_unfrozen": unfrozen(record), "_record": record, "_absent": _ABSENT}
     parameters, stores = [], []
-    for n, field in enumerate(dataclasses.fields(names["record"])):
+    for n, field in enumerate(dataclasses.fields(names["_record"])):
         parameter = value = field.name
         if field.default is not dataclasses.MISSING:
-            names[f"d{n}"] = field.default
-            parameter = f"{field.name}=d{n}"
+            names[f"_d{n}"] = field.default
+            parameter = f"{field.name}=_d{n}"
         elif field.default_factory is not dataclasses.MISSING:
-            names[f"d{n}"] = field.default_factory
-            parameter = f"{field.name}=absent"
-            value = f"d{n}() if {field.name} is absent else {field.name}"
+            names[f"_d{n}"] = field.default_factory
+            parameter = f"{field.name}=_absent"
+            value = f"_d{n}() if {field.name} is _absent else {field.name}"
         parameters.append(parameter)
-        stores.append(f"    made.{field.name} = {value}")
+        stores.append(f"    _made.{field.name} = {value}")
     source = [
         f"def make({', '.join(parameters)}):",
-        "    made = unfrozen()",
+        "    _made = _unfrozen()",
         *stores,
-        "    made.__class__ = record",
-        "    return made",
+        "    _made.__class__ = _record",
+        "    return _made",
     ]
     exec("\n".join(source), names)  # the text is ours: field names of our own dataclasses
     make: Callable[P, R] = names["make"]

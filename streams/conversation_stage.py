@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from infra.telemetry.tracing import TRACING_OFF, Tracing
@@ -12,6 +13,7 @@ from processors.conversation.policy import Policy
 from processors.conversation.state import Conversation, new_conversation
 from processors.conversation.timers import expiries, next_deadline_us
 from schemas.commands import Command
+from schemas.events import Event
 from schemas.failures import Invalid
 from schemas.headers import command_headers, event_headers
 from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS, conversation_key
@@ -20,8 +22,7 @@ from sinks.port import Delivery, TopicPartition
 from streams.deadlines import Deadlines
 from streams.state import Change, PartitionState, StateFormat
 from streams.tracing import traced
-from streams.transactional_stage import Output
-from streams.transactions import Outgoing
+from streams.transactional_stage import PORTION, Output
 
 NAME = "conversation"
 SOURCE = b"/parley/conversation"
@@ -93,7 +94,7 @@ class ConversationTransform:
         return min(earliest, default=None)
 
     def apply(
-        self, records: Mapping[TopicPartition, Sequence[Delivery]], now_us: int, out: Output
+        self, records: Mapping[TopicPartition, Iterable[Delivery]], now_us: int, out: Output
     ) -> dict[TopicPartition, _Changes]:
         changes = {
             partition: self._fold(self._partitions[partition], batch, now_us, out)
@@ -114,33 +115,45 @@ class ConversationTransform:
                 held.deadlines.set(change.key, next_deadline_us(change.state))
 
     def _fold(
-        self, held: _Partition, batch: Sequence[Delivery], now_us: int, out: Output
+        self, held: _Partition, batch: Iterable[Delivery], now_us: int, out: Output
     ) -> _Changes:
         dirty: dict[bytes, Conversation] = {}
-        for delivery in batch:
+        deliveries = iter(batch)
+        while portion := list(islice(deliveries, PORTION)):
+            for key, event, value in self._decided(held, portion, dirty, now_us, out):
+                headers = event_headers(type(event), event.envelope, SOURCE)
+                out.send(EVENTS.name, key, value, headers)
+        return self._snapshots_of(dirty, out)
+
+    def _decided(
+        self,
+        held: _Partition,
+        portion: Sequence[Delivery],
+        dirty: dict[bytes, Conversation],
+        now_us: int,
+        out: Output,
+    ) -> list[tuple[bytes, Event, bytes]]:
+        """The events that the commands lead to, with key and value. Brings `dirty` forward."""
+        encode, known = self._events.encode, held.state.get
+        decided: list[tuple[bytes, Event, bytes]] = []
+        for delivery in portion:
             command: Command = delivery.record
-            envelope = command.envelope
-            key = conversation_key(envelope.tenant_id, envelope.conversation_id)
-            state = (
-                dirty.get(key)
-                or held.state.get(key)
-                or new_conversation(envelope.tenant_id, envelope.conversation_id)
-            )
-            policy = self._policy_of(envelope.tenant_id)
+            tenant_id = command.envelope.tenant_id
+            conversation_id = command.envelope.conversation_id
+            key = conversation_key(tenant_id, conversation_id)
+            state = dirty.get(key) or known(key) or new_conversation(tenant_id, conversation_id)
             if self._tracing.enabled:
                 command = traced(command, NAME, self._tracing, out.spans)
             try:
-                events, state = decide(state, command, now_us, policy)
-                encoded = [self._events.encode(event) for event in events]
+                events, state = decide(state, command, now_us, self._policy_of(tenant_id))
+                encoded = [(key, event, encode(event)) for event in events]
             except Invalid as error:
                 out.poison(delivery, error)
                 continue
-            for event, value in zip(events, encoded, strict=True):
-                headers = event_headers(type(event), event.envelope, SOURCE)
-                out.send(Outgoing(EVENTS.name, key, value, headers))
             if events:
+                decided += encoded
                 dirty[key] = state
-        return self._snapshots_of(dirty, out)
+        return decided
 
     def _snapshots_of(self, dirty: Mapping[bytes, Conversation], out: Output) -> _Changes:
         noted = _Changes()
@@ -149,7 +162,7 @@ class ConversationTransform:
             noted.changes.append(Change(key, state, encoded))
             # The last one to be delivered says how far the changelog goes.
             last = noted.delivered if len(noted.changes) == len(dirty) else None
-            out.send(Outgoing(CONVERSATIONS.name, key, encoded, None, last))
+            out.send(CONVERSATIONS.name, key, encoded, None, last)
         return noted
 
     def _issue(
@@ -169,7 +182,7 @@ class ConversationTransform:
                 continue
             for command in expiries(state, now_us):
                 headers = command_headers(type(command), command.envelope, SOURCE)
-                out.send(Outgoing(COMMANDS.name, key, self._commands.encode(command), headers))
+                out.send(COMMANDS.name, key, self._commands.encode(command), headers)
 
 
 def conversation_format(snapshots: TopicWire) -> StateFormat[Conversation]:

@@ -8,9 +8,12 @@ from typing import Any
 from confluent_kafka import Message
 
 from schemas.failures import Invalid
+from schemas.makers import maker
 from schemas.topics import CONVERSATIONS, KNOWLEDGE, conversation_key
 from schemas.wire import HEADER_BYTES, TopicWire
 from sinks.port import Delivery
+
+_delivery = maker(Delivery)
 
 
 class Decoder:
@@ -37,7 +40,7 @@ class Decoder:
             return None
         record = wire.decode(value)
         traceparent = _check_key(topic, message.key(), record)
-        return Delivery(
+        return _delivery(
             topic,
             message.partition(),
             message.offset(),

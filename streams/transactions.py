@@ -27,6 +27,9 @@ GIVE_UP_S = 30.0
 """A call is repeated for so long. In a commit the stage's own bound on a batch comes first."""
 
 
+OnDelivery = Callable[[KafkaError | None, Message], None]
+
+
 class Outgoing(NamedTuple):
     """A record to be written."""
 
@@ -34,7 +37,7 @@ class Outgoing(NamedTuple):
     key: bytes
     value: bytes | None
     headers: Headers | None = None
-    on_delivery: Callable[[KafkaError | None, Message], None] | None = None
+    on_delivery: OnDelivery | None = None
 
 
 class Transactions:
@@ -109,11 +112,25 @@ class Transaction:
         self._producer = producer
         self._begun = False
 
-    def send(self, output: Outgoing) -> None:
+    def send(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes | None,
+        headers: Headers | None = None,
+        on_delivery: OnDelivery | None = None,
+    ) -> None:
         """Hands a record over. It is on its way while the batch is still being worked on."""
+        producer = self._producer
         try:
-            self._begin()
-            _produce(self._producer, output)
+            if not self._begun:
+                self._begin()
+            while True:
+                try:
+                    producer.produce(topic, value, key, headers=headers, on_delivery=on_delivery)
+                    return
+                except BufferError:
+                    producer.poll(0.05)
         except (KafkaException, SystemError) as error:
             raise self._judged(error) from error
 
@@ -154,21 +171,6 @@ class Transaction:
         if isinstance(cause, KafkaException):
             return _verdict(self._producer, cause.args[0])
         return error
-
-
-def _produce(producer: Producer, output: Outgoing) -> None:
-    while True:
-        try:
-            producer.produce(
-                output.topic,
-                output.value,
-                output.key,
-                headers=output.headers,
-                on_delivery=output.on_delivery,
-            )
-            return
-        except BufferError:
-            producer.poll(0.05)
 
 
 def _repeat(call: Callable[[], object]) -> None:

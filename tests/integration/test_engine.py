@@ -237,7 +237,7 @@ def test_what_was_aborted_was_never_written(place: Place) -> None:
     transactions = Transactions(f"{place.prefix}fencing", place.options)
     transactions.open([partition])
     taken_back = transactions.begin()
-    taken_back.send(Outgoing(events, b"demo:c-1", b"taken back"))
+    taken_back.send(events, b"demo:c-1", b"taken back")
     assert isinstance(taken_back.abort("the key store is away"), Rewind)
     write(transactions, Outgoing(events, b"demo:c-1", b"kept"))
     log = Follower(place, EVENTS)
@@ -254,7 +254,7 @@ def write(
     group_metadata: Any = None,
 ) -> None:
     transaction = transactions.begin()
-    transaction.send(output)
+    transaction.send(*output)
     transaction.commit(offsets or {}, group_metadata)
 
 

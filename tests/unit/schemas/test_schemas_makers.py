@@ -124,3 +124,13 @@ class _Counted:
 def test_a_class_that_does_more_than_set_its_fields_is_refused(kind: Any) -> None:
     with pytest.raises(TypeError, match="no plain frozen dataclass"):
         maker(kind)
+
+
+def test_a_field_may_have_any_name() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Named:
+        record: int
+        unfrozen: int
+        made: int = 3
+
+    assert maker(Named)(1, 2) == Named(1, 2, 3)
