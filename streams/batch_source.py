@@ -64,6 +64,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         *,
         batch_max: int,
         commits_late: bool = False,
+        pace_ms: int = 0,
         **service_options: Any,
     ) -> None:
         super().__init__(**service_options)
@@ -73,6 +74,8 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._listener = listener
         self._deliver = deliver
         self._batch_max = batch_max
+        self._pace_s = pace_ms / 1000
+        self._not_before = 0.0
         self._events: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._rebalanced = False
@@ -189,9 +192,22 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         first = self._consumer.poll(self._poll_s())
         if first is None:
             return []
+        self._keep_pace()
         # `consume` with a timeout would wait for a full batch; with 0 it takes what is there.
         rest = self._consumer.consume(self._batch_max - 1, 0) if self._batch_max > 1 else []
-        return [m for m in (first, *rest) if self._is_record(m)]
+        messages = [m for m in (first, *rest) if self._is_record(m)]
+        self._not_before = time.monotonic() + self._pace_s if len(messages) > 1 else 0.0
+        return messages
+
+    def _keep_pace(self) -> None:
+        """After a batch of several records, lets a few more come together for the next.
+
+        A batch costs a transaction and wakes every reader, however small it is; who comes alone
+        never waits here.
+        """
+        wait_s = self._not_before - time.monotonic()
+        if wait_s > 0:
+            self._stopping.wait(wait_s)
 
     def _is_record(self, message: Message) -> bool:
         error = message.error()

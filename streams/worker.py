@@ -42,8 +42,9 @@ class _App(faust.App):  # type: ignore[misc]
 class Reading:
     """How a stage reads: its consumer group, its topics, and the largest batch.
 
-    `commits_late`: offsets wait for work that outlives its batch. `fetch`: consumer options of
-    this stage, for one that would rather have much than have it at once.
+    `commits_late`: offsets wait for work that outlives its batch. `pace_ms`: after a batch of
+    several records, the next one begins so much later than it at the earliest. `fetch`: consumer
+    options of this stage, for one that would rather have much than have it at once.
     """
 
     stage: Stage
@@ -51,6 +52,7 @@ class Reading:
     topics: tuple[str, ...]
     batch_max: int = 1000
     commits_late: bool = False
+    pace_ms: int = 0
     fetch: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -110,6 +112,7 @@ class Worker:
             deliver=lambda batch: channel.send(value=batch),
             batch_max=reading.batch_max,
             commits_late=reading.commits_late,
+            pace_ms=reading.pace_ms,
         )
         self._app.agent(channel, name=f"parley.{stage.name}")(_handler(stage, source))
         return source

@@ -115,8 +115,14 @@ class Stages:
             self._dead_letters(name),
             wiring.metrics,
         )
-        batch_max = wiring.settings.stages.batch_max
-        return Reading(stage, group(name), (topics.COMMANDS.name,), batch_max)
+        chosen = wiring.settings.stages
+        return Reading(
+            stage,
+            group(name),
+            (topics.COMMANDS.name,),
+            batch_max=chosen.batch_max,
+            pace_ms=chosen.pace_ms,
+        )
 
     def _open_states(self, partitions: Sequence[int]) -> dict[int, PartitionState[Conversation]]:
         wiring = self._wiring
