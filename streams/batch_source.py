@@ -120,6 +120,11 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         return await asyncio.wrap_future(future)
 
     @property
+    def stopping(self) -> bool:
+        """Whether nothing more will be handed over."""
+        return self._stopping.is_set()
+
+    @property
     def owned(self) -> frozenset[TopicPartition]:
         """The partitions that this process has at the moment."""
         return frozenset(self._owned)

@@ -103,15 +103,16 @@ class SinkStage:
     async def _begin(
         self, committed: dict[TopicPartition, Position | None]
     ) -> Mapping[TopicPartition, Position]:
-        """Asks the sink where to begin, for as long as it takes."""
-        backoff = Backoff()
-        while True:
+        """Asks the sink where to begin, for as long as it takes and somebody wants to know."""
+        backoff = Backoff(most_s=1.0)
+        while not self._source.stopping:
             try:
                 return await self._sink.assigned(committed)
             except Unavailable as error:
                 wait_s = backoff.next_s()
                 log.warning("%s can't begin and waits %.1f s: %s", self.name, wait_s, error)
                 await asyncio.sleep(wait_s)
+        return {}
 
     async def handle(self, batch: Batch) -> None:
         """Collects the batch, and writes when enough is there or has waited long enough."""
