@@ -30,12 +30,17 @@ class AwaySink:
     """A sink whose other side is away for good."""
 
     name = "away"
-    asked = 0
+
+    def __init__(self) -> None:
+        self.asked_again = asyncio.Event()
+        self._asked = False
 
     async def assigned(
         self, committed: Mapping[TopicPartition, Position | None]
     ) -> Mapping[TopicPartition, Position]:
-        self.asked += 1
+        if self._asked:
+            self.asked_again.set()
+        self._asked = True
         raise Unavailable("nobody is at home")
 
 
@@ -51,8 +56,7 @@ def test_an_assignment_that_waits_for_the_other_side_lets_a_stop_through() -> No
             target=lambda: offsets.extend(stage.assigned(cast(Any, NothingCommitted()), [PLACE]))
         )
         thread.start()
-        while sink.asked < 2:
-            await asyncio.sleep(0.01)
+        await sink.asked_again.wait()
         assert thread.is_alive()
         source.stopping = True
         async with asyncio.timeout(10):
