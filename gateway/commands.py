@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import orjson
 
@@ -19,6 +19,7 @@ from gateway.refusals import ErrorCode, Refused, temporary
 from infra.keys import Identity, KeyErased, Sealer, body_hmac
 from infra.telemetry.names import COMMAND, CONVERSATION, MESSAGE, RECORD, TENANT
 from infra.telemetry.tracing import TRACING_OFF, Tracing
+from processors.conversation.admission import ClientCommand
 from schemas.commands import CancelTurn, CloseConversation, SubmitFeedback, SubmitMessage
 from schemas.envelope import CommandEnvelope, Sealed
 from schemas.failures import Unavailable
@@ -161,7 +162,7 @@ class CommandDesk:
         except (Unavailable, KeyErased) as error:
             raise _no_key(error) from None
 
-    def _command(self, frame: CommandFrame, envelope: CommandEnvelope, month: str) -> Any:
+    def _command(self, frame: CommandFrame, envelope: CommandEnvelope, month: str) -> ClientCommand:
         match frame:
             case Send():
                 text = self._seal(frame.body.text, "text", envelope, month)
@@ -175,6 +176,8 @@ class CommandDesk:
                 return CancelTurn(envelope, frame.mid, frame.turn)
             case Close():
                 return CloseConversation(envelope, frame.mid)
+            case _:
+                assert_never(frame)
 
     def _seal(self, text: str, field: str, envelope: CommandEnvelope, month: str) -> Sealed:
         return self._sealer.seal(
@@ -199,6 +202,8 @@ def canonical_body(frame: CommandFrame) -> bytes:
             body = {"turn": frame.turn}
         case Close():
             body = {}
+        case _:
+            assert_never(frame)
     return orjson.dumps([frame.kind, body], option=orjson.OPT_SORT_KEYS)
 
 

@@ -23,18 +23,28 @@ ANSWER_S = 90.0
 def gateway_url(settings: Settings) -> str:
     """The address of a gateway that answers. Raises `Ended` where none does."""
     url = settings.gateway.client_url
-    start = (
-        f'start the stack with "parley up --data {settings.data_dir}" or set PARLEY_GATEWAY__URL'
-    )
-    named = any(settings.origin(f"gateway.{name}") != "default" for name in ("url", "host", "port"))
-    if not named and (settings.data_dir / "format.json").exists():
-        # Whoever listens on the usual port meanwhile is somebody else.
-        raise Ended(Exit.UNREACHABLE, f"no stack runs on {settings.data_dir}: {start}")
+    require_address(settings, "gateway.url", "gateway.host", "gateway.port")
+    start = _start(settings, "gateway.url")
     try:
         with urllib.request.urlopen(f"{url}/healthz", timeout=5):
             return url
     except (urllib.error.URLError, OSError, ValueError):
         raise Ended(Exit.UNREACHABLE, f"no gateway answers at {url}: {start}") from None
+
+
+def require_address(settings: Settings, *names: str) -> None:
+    """Raises `Ended` where no stack runs on the folder and none of the settings was given.
+
+    Whoever listens on the usual port then is somebody else: another stack's data would be shown.
+    """
+    if all(settings.origin(name) == "default" for name in names):
+        start = _start(settings, names[0])
+        raise Ended(Exit.UNREACHABLE, f"no stack runs on {settings.data_dir}: {start}")
+
+
+def _start(settings: Settings, name: str) -> str:
+    variable = f"PARLEY_{name.replace('.', '__').upper()}"
+    return f'start the stack with "parley up --data {settings.data_dir}" or set {variable}'
 
 
 def local_token(settings: Settings, tenant: str, sub: str, roles: Sequence[str] = ("user",)) -> str:

@@ -14,12 +14,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from infra.keys.errors import KeyErased
 from infra.keys.sealing import Sealer
 from infra.telemetry.tracing import TRACING_OFF, Tracing
 from processors.analysis.analysing import Reading, interpret, prepare
+from schemas.commands import RecordAnalysis
+from schemas.envelope import Sealed
 from schemas.events import MessageReceived
 from schemas.failures import Invalid, Unavailable
 from schemas.headers import command_headers, rfc3339
@@ -40,6 +42,7 @@ WANTED = (MessageReceived,)
 BATCH_MAX = 32
 """A message waits for the whole batch that it is in, at some 5 ms a message."""
 COMMIT_EVERY_MS = 200
+SEND_S = 10.0
 
 
 class Models(Protocol):
@@ -50,11 +53,19 @@ class Models(Protocol):
         ...
 
 
+class _Read(NamedTuple):
+    """A message that was opened and redacted, with its redacted text sealed again."""
+
+    delivery: Delivery
+    reading: Reading
+    sealed: Sealed
+
+
 @dataclass(slots=True)
-class _Batch:
+class _Front:
     """What became of the front of a batch."""
 
-    readings: list[Reading] = field(default_factory=list)
+    read: list[_Read] = field(default_factory=list)
     outputs: list[Outgoing] = field(default_factory=list)
     done: int = 0
     """So many of its messages are worked off."""
@@ -108,12 +119,16 @@ class AnalysisSink:
         """Analyses the batch up to the first message whose key can't be had now."""
         loop = asyncio.get_running_loop()
         front = await loop.run_in_executor(self._worker, self._analyse, batch[:BATCH_MAX])
-        await asyncio.gather(*(self._out.send(output) for output in front.outputs))
-        last = batch[front.done - 1]
-        return Position(last.offset + 1)
+        try:
+            async with asyncio.timeout(SEND_S):
+                await asyncio.gather(*(self._out.send(output) for output in front.outputs))
+        except TimeoutError:
+            # What arrives later all the same has no second effect.
+            raise Unavailable(f"Kafka did not take the results within {SEND_S:.0f} s") from None
+        return Position(batch[front.done - 1].offset + 1)
 
-    def _analyse(self, batch: Sequence[Delivery]) -> _Batch:
-        front = _Batch()
+    def _analyse(self, batch: Sequence[Delivery]) -> _Front:
+        front = _Front()
         with ExitStack() as spans:
             for delivery in batch:
                 try:
@@ -123,13 +138,18 @@ class AnalysisSink:
                         raise
                     break
                 front.done += 1
-            verdicts, degraded = self._infer([r.redaction.text for r in front.readings])
+            verdicts, degraded = self._infer([r.reading.redaction.text for r in front.read])
             now_us = time.time_ns() // 1000
-            for reading, inferences in zip(front.readings, verdicts, strict=True):
-                front.outputs.append(self._outgoing(reading, inferences, degraded, now_us))
+            for read, inferences in zip(front.read, verdicts, strict=True):
+                try:
+                    command = interpret(read.reading, read.sealed, inferences, now_us, degraded)
+                    front.outputs.append(self._outgoing(command))
+                except Invalid as error:
+                    front.outputs.append(self._letter(read.delivery, error))
         return front
 
-    def _read(self, delivery: Delivery, front: _Batch, spans: ExitStack) -> None:
+    def _read(self, delivery: Delivery, front: _Front, spans: ExitStack) -> None:
+        """Asks for every key that the message needs, before the models work on any."""
         message: MessageReceived = delivery.record
         place = message.envelope
         try:
@@ -138,12 +158,28 @@ class AnalysisSink:
             )
             if self._tracing.enabled:
                 message = traced(message, NAME, self._tracing, spans)
-            front.readings.append(prepare(message, text))
+            reading = prepare(message, text)
+            front.read.append(_Read(delivery, reading, self._sealed(reading)))
         except KeyErased:
             return  # the person was erased: there is nothing left to analyse
         except Invalid as error:
-            value = self._events.encode(message)
-            front.outputs.append(self._dead_letters.letter_of(delivery, value, error))
+            front.outputs.append(self._letter(delivery, error))
+
+    def _letter(self, delivery: Delivery, error: Invalid) -> Outgoing:
+        value = self._events.encode(delivery.record)
+        return self._dead_letters.letter_of(delivery, value, error)
+
+    def _sealed(self, reading: Reading) -> Sealed:
+        event = reading.message.envelope
+        return self._sealer.seal(
+            reading.redaction.text,
+            tenant_id=event.tenant_id,
+            conversation_id=event.conversation_id,
+            subject=reading.message.text.subject,
+            origin_id=reading.command_id,
+            field="redacted",
+            month=rfc3339(event.occurred_at)[:7],
+        )
 
     def _infer(
         self, texts: Sequence[str]
@@ -158,27 +194,11 @@ class AnalysisSink:
             log.error("the models failed on %d texts: %s", len(texts), type(error).__name__)
             return [()] * len(texts), ("models_failed",)
 
-    def _outgoing(
-        self,
-        reading: Reading,
-        inferences: Sequence[Inference],
-        degraded: tuple[str, ...],
-        now_us: int,
-    ) -> Outgoing:
-        event = reading.message.envelope
-        sealed = self._sealer.seal(
-            reading.redaction.text,
-            tenant_id=event.tenant_id,
-            conversation_id=event.conversation_id,
-            subject=reading.message.text.subject,
-            origin_id=reading.command_id,
-            field="redacted",
-            month=rfc3339(event.occurred_at)[:7],
-        )
-        command = interpret(reading, sealed, inferences, now_us, degraded)
+    def _outgoing(self, command: RecordAnalysis) -> Outgoing:
+        place = command.envelope
         return Outgoing(
             COMMANDS.name,
-            conversation_key(event.tenant_id, event.conversation_id),
+            conversation_key(place.tenant_id, place.conversation_id),
             self._commands.encode(command),
-            command_headers(type(command), command.envelope, SOURCE),
+            command_headers(type(command), place, SOURCE),
         )

@@ -23,6 +23,8 @@ DEADLINE = b"d"
 OFFSET = b"offset"
 LOG_ID = b"log"
 CACHED_STATES = 20_000
+HELD = ("lock hold by", "temporarily unavailable")
+"""What RocksDB says of a folder that this process, or another one, has open."""
 
 
 class StateInUse(Exception):
@@ -116,6 +118,6 @@ def _open(folder: Path) -> Rdict:
     try:
         return Rdict(str(folder), options)
     except Exception as error:  # rocksdict raises nothing more precise
-        if f"{folder / 'LOCK'}:" in str(error):
+        if f"{folder / 'LOCK'}:" in str(error) and any(word in str(error) for word in HELD):
             raise StateInUse(f"{folder} is open elsewhere") from error
         raise

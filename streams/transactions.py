@@ -46,8 +46,9 @@ class Transactions:
     Each partition has a transactional id of its own, and taking a partition over fences whoever
     wrote under it. One batch is one transaction, whatever partitions it touches: it is written
     under the id of one of them, the leader. A worker that is lost loses its leader with all the
-    rest, so its open transaction ends at once; one that merely lost the assignment is refused by
-    the group's metadata.
+    rest, so its open transaction ends as soon as the leader has an heir; the heirs of the other
+    partitions wait for that. One that merely lost the assignment is refused by the group's
+    metadata.
     """
 
     def __init__(self, stage: str, options: KafkaOptions) -> None:
@@ -77,7 +78,9 @@ class Transactions:
         """Lets partitions go. No transaction is open then."""
         self._owned.difference_update(partitions)
         if self._leader not in self._owned:
-            self._leader = self._producer = None
+            # Only here, where the assignment is known to hold, may another id be fenced.
+            self._leader = min(self._owned, default=None)
+            self._producer = None if self._leader is None else self._fencing(self._leader)
 
     def begin(self) -> Transaction:
         """A transaction for one batch; at the broker it begins with its first record.
@@ -85,10 +88,7 @@ class Transactions:
         Raises `Rewind` where every partition was given up meanwhile.
         """
         if self._producer is None:
-            self._leader = min(self._owned, default=None)
-            if self._leader is None:
-                raise Rewind(f"{self._stage} owns no partition any more")
-            self._producer = self._fencing(self._leader)
+            raise Rewind(f"{self._stage} owns no partition any more")
         return Transaction(self._producer)
 
     def _fencing(self, partition: TopicPartition) -> Producer:

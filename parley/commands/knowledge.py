@@ -44,10 +44,13 @@ def import_(
     from infra.settings import load_settings
     from parley.knowledge_import import import_documents
     from parley.progress import counting
+    from parley.talk import require_address
     from parley.wiring import Wiring
 
     documents = read_knowledge(path)
-    wiring = Wiring(load_settings(data), "knowledge import")
+    settings = load_settings(data)
+    require_address(settings, "kafka.bootstrap_servers")
+    wiring = Wiring(settings, "knowledge import")
     with counting() as bar:
         task = bar.add_task(f"embedding for {tenant}", total=len(documents))
         done = import_documents(wiring, tenant, documents, lambda more: bar.advance(task, more))

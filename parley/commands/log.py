@@ -13,6 +13,7 @@ from rich.text import Text
 from infra.settings import load_settings
 from parley.exits import Exit
 from parley.options import Data, Json, Tenant
+from parley.talk import require_address
 from parley.terminal import err, out, print_json
 from parley.verify.partitioning import partition_of
 from parley.verify.reading import LogReader
@@ -65,7 +66,9 @@ def log(
     Redacted texts are opened with the key store; what people wrote is not. With --json one event
     a line, with every field. Exits 1 if the log has no such conversation.
     """
-    wiring = Wiring(load_settings(data), "log")
+    settings = load_settings(data)
+    require_address(settings, "kafka.bootstrap_servers")
+    wiring = Wiring(settings, "log")
     found = False
     try:
         wiring.check_log()

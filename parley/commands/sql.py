@@ -22,6 +22,7 @@ from infra.clickhouse.remote import RemoteClickHouse
 from infra.settings import load_settings
 from parley.exits import Ended, Exit
 from parley.options import Data
+from parley.talk import require_address
 from parley.terminal import err, out
 
 ROWS_SHOWN_MAX = 500
@@ -52,7 +53,9 @@ def sql(
     data: Data = None,
 ) -> None:
     """Asks ClickHouse. SHOW TABLES lists what there is, DESCRIBE v1_turns explains a view."""
-    chosen = load_settings(data).clickhouse
+    settings = load_settings(data)
+    require_address(settings, "clickhouse.url")
+    chosen = settings.clickhouse
     statement = sys.stdin.read() if query == "-" else query
     password = "" if chosen.password is None else chosen.password.get_secret_value()
     clickhouse = RemoteClickHouse(

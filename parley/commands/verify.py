@@ -14,6 +14,7 @@ from rich.text import Text
 from infra.settings import load_settings
 from parley.exits import Exit
 from parley.options import Data, Json
+from parley.talk import require_address
 from parley.terminal import err, out, print_json
 from parley.verify.opening import open_sources
 from parley.verify.verification import Report, Verification
@@ -33,9 +34,11 @@ def verify(
     that, byte for byte, and ClickHouse must have the same events, by a hash per conversation.
     Exits 1 on any difference.
     """
+    settings = load_settings(data)
+    require_address(settings, "kafka.bootstrap_servers")
     with ExitStack() as stack:
         words = _progress(stack)
-        with open_sources(load_settings(data)) as sources:
+        with open_sources(settings) as sources:
             report = Verification(sources, words).run(wait)
     if as_json:
         print_json(_as_json(report, limit))

@@ -49,6 +49,7 @@ class Line:
         self._reading: asyncio.Task[None] | None = None
         self._asked: deque[_Asked] = deque()
         self._unsent: list[bytes] = []
+        self._sending: set[asyncio.Future[None]] = set()
         self._watch: asyncio.TimerHandle | None = None
 
     async def ask(self, *commands: Command) -> list[Any]:
@@ -56,6 +57,8 @@ class Line:
 
         Raises redis-py's `ConnectionError` and `TimeoutError` while Redis is away.
         """
+        if not commands:
+            return []
         # hiredis' stub knows tuples of one element only.
         packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
         try:
@@ -93,7 +96,11 @@ class Line:
                 asked.done.cancel()
                 raise
             finally:
-                await self._send(connection)
+                # Others share the packet: a caller that gives up must not break it off.
+                sending = asyncio.ensure_future(self._send(connection))
+                self._sending.add(sending)
+                sending.add_done_callback(self._sending.discard)
+                await asyncio.shield(sending)
         return await asked.done
 
     async def _send(self, connection: AbstractConnection) -> None:
@@ -138,6 +145,8 @@ class Line:
                 self._drop(exceptions.ConnectionError(f"Redis hung up: {type(error).__name__}"))
 
     def _take(self, answer: Any) -> None:
+        if not self._asked:
+            raise exceptions.ConnectionError("an answer that nobody asked for")
         asked = self._asked[0]
         asked.answers.append(answer)
         if len(asked.answers) == asked.wanted:

@@ -110,7 +110,7 @@ def test_a_released_record_can_not_leave_its_topic() -> None:
 
 def test_a_release_adds_what_changed_and_nothing_else(tmp_path: Path) -> None:
     written, broken = release(tmp_path)
-    assert len(written) == len(EXAMPLES) == 26
+    assert len(written) == len(EXAMPLES)
     assert not broken
     assert release(tmp_path) == ([], [])
     changed = tmp_path / "parley.events.v1" / "TurnRestarted.1.avsc"
