@@ -7,7 +7,7 @@ import logging
 
 from gateway.server import PortTaken, open_gateway
 from infra.settings.loading import Settings
-from parley.processes.running import OK, UNREACHABLE, run_process
+from parley.processes.running import OK, REFUSED, run_process
 from parley.wiring import Wiring
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ async def _serve(wiring: Wiring, stop: asyncio.Event) -> int:
     except PortTaken as error:
         log.error("%s", error)
         await gateway.close()
-        return UNREACHABLE
+        return REFUSED
     log.info("the gateway listens on http://%s", gateway.address)
     await stop.wait()
     await gateway.drain()

@@ -25,7 +25,7 @@ from streams.worker import Worker
 
 log = logging.getLogger(__name__)
 
-OK, FAILED, UNREACHABLE = 0, 1, 3
+OK, FAILED, UNREACHABLE, REFUSED = 0, 1, 3, 4
 
 Body = Callable[[Wiring, asyncio.Event], Awaitable[int]]
 
@@ -47,7 +47,7 @@ def run_process(settings: Settings, service: str, body: Body) -> int:
             return await body(wiring, stop)
         except (Unavailable, KeyStoreUnusable, PortTaken) as error:
             log.error("%s can't start: %s", service, error)
-            return UNREACHABLE
+            return REFUSED if isinstance(error, PortTaken) else UNREACHABLE
         finally:
             wiring.close()
 
