@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import pytest
 import redis.asyncio
-from redis_sink_parts import RedisServer, client, running_redis
+from redis_sink_parts import RedisServer
 
 from gateway import bells as bells_module
 from gateway.bells import Bells
@@ -50,19 +49,6 @@ async def until(holds: Callable[[], bool | Awaitable[bool]]) -> None:
             return
         assert time.monotonic() < deadline, "it does not come true"
         await asyncio.sleep(0.01)
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
-    with running_redis(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def connection(server: RedisServer) -> AsyncIterator[redis.asyncio.Redis]:
-    opened = client(server.url)
-    yield opened
-    await opened.aclose()
 
 
 async def test_a_channel_is_followed_only_while_somebody_listens(

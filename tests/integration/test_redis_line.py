@@ -4,28 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import redis.asyncio
 from redis import exceptions
-from redis_sink_parts import RedisServer, client, running_redis
+from redis_sink_parts import RedisServer
 
 from sinks.redis.line import Line
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
-    with running_redis(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def connection(server: RedisServer) -> AsyncIterator[redis.asyncio.Redis]:
-    opened = client(server.url)
-    yield opened
-    await opened.aclose()
 
 
 async def test_callers_at_once_get_their_own_answers(connection: redis.asyncio.Redis) -> None:

@@ -137,7 +137,7 @@ def test_a_truncated_record_and_one_with_more_behind_it_are_refused(ids: Ids) ->
     assert caught.value.code == "trailing_bytes"
 
 
-def test_our_schema_is_ours_in_the_registrys_words_too(ids: Ids) -> None:
+def test_our_schema_is_ours_in_the_registrys_words_too() -> None:
     """Apicurio leaves the namespace of an inner record out where the outer one has the same."""
     codec = RecordCodec(SubmitMessage)
     other_words = copy.deepcopy(codec.schema)
