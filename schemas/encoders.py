@@ -6,15 +6,15 @@
         if not (
             type(v0 := value) is FinishedTurn
             and type(v1 := v0.turn_id) is str
-            and type(v2 := v0.message_seq) is int and -(1 << 63) <= v2 < 1 << 63
+            and type(v2 := v0.message_seq) is int
             and type(v3 := v0.outcome) is str
         ):
             raise Misfit
         return join((
-            ONE_BYTE[n] if (n := len(b := v1.encode())) < 64 else number(n),
+            SHORT[n] if (n := len(b := v1.encode())) < 8192 else number(n),
             b,
-            ONE_BYTE[v2] if -64 <= v2 < 64 else number(v2),
-            ONE_BYTE[n] if (n := len(b := v3.encode())) < 64 else number(n),
+            SHORT[v2] if -8192 <= v2 < 8192 else number(v2),
+            SHORT[n] if (n := len(b := v3.encode())) < 8192 else number(n),
             b,
         ))
 
@@ -24,13 +24,13 @@ field, an array or a map, is left to a function of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from struct import Struct
 from typing import Any
 
-from schemas.plans import BITS, Misfit, Plan
-from schemas.varints import ONE_BYTE, number
+from schemas.plans import Misfit, Plan
+from schemas.varints import SHORT, SHORT_END, number, number32
 
 Encode = Callable[[Any], bytes]
 
@@ -44,9 +44,9 @@ def encoder(plan: Plan) -> Encode:
     return function.compiled(plan.where)
 
 
-def _item_encoder(plan: Plan) -> Encode:
-    """The same for an item of an array, or for an entry of a map as a pair."""
-    function = EncoderText()
+def _items_encoder(plan: Plan) -> Encode:
+    """The same for all items of an array, or for the entries of a map as pairs."""
+    function = ItemsEncoderText()
     (item,) = plan.inside
     if plan.avro == "map":
         function.add(Plan("key", plan.where, "string", str), "value[0]")
@@ -54,13 +54,6 @@ def _item_encoder(plan: Plan) -> Encode:
     else:
         function.add(item, "value")
     return function.compiled(plan.where)
-
-
-def _items(values: Collection[Any], encode: Encode) -> bytes:
-    """All items in one block, and the sign that no other follows."""
-    if not values:
-        return _NO_MORE
-    return b"".join((number(len(values)), *map(encode, values), _NO_MORE))
 
 
 class EncoderText:
@@ -71,22 +64,26 @@ class EncoderText:
         self._parts: list[str] = []
         self._names: dict[str, Any] = {
             "Misfit": Misfit,
-            "ONE_BYTE": ONE_BYTE,
+            "SHORT": SHORT,
             "number": number,
+            "number32": number32,
             "double": Struct("<d").pack,
-            "items": _items,
             "join": b"".join,
+            "NO_MORE": _NO_MORE,
         }
 
     def __str__(self) -> str:
-        checks = "\n        and ".join(self._checks)
-        parts = "".join(f"        {part},\n" for part in self._parts)
         return (
-            "def encode(value):\n"
-            f"    if not (\n        {checks}\n    ):\n"
-            "        raise Misfit\n"
-            f"    return join((\n{parts}    ))\n"
+            f"def encode(value):\n{self._refusal('    ')}    return join({self._tuple('    ')})\n"
         )
+
+    def _refusal(self, indent: str) -> str:
+        checks = f"\n{indent}    and ".join(self._checks)
+        return f"{indent}if not (\n{indent}    {checks}\n{indent}):\n{indent}    raise Misfit\n"
+
+    def _tuple(self, indent: str) -> str:
+        parts = "".join(f"{indent}    {part},\n" for part in self._parts)
+        return f"(\n{parts}{indent})"
 
     def compiled(self, title: str) -> Encode:
         """The function; `title` is for profiles and tracebacks."""
@@ -112,24 +109,22 @@ class EncoderText:
         """What must hold, as an expression that also gives the value its name."""
         kind = plan.python.__name__
         self._names[kind] = plan.python
-        limits = ""
-        if plan.avro in BITS:
-            bits = BITS[plan.avro] - 1
-            limits = f" and -(1 << {bits}) <= {value} < 1 << {bits}"
         if plan.optional:
-            return f"(({value} := {expression}) is None or type({value}) is {kind}{limits})"
-        return f"type({value} := {expression}) is {kind}{limits}"
+            return f"(({value} := {expression}) is None or type({value}) is {kind})"
+        return f"type({value} := {expression}) is {kind}"
 
     def _bytes(self, plan: Plan, value: str) -> list[str]:
         """The bytes of a value that is there, as expressions, one after the other."""
-        length = "ONE_BYTE[n] if (n := len({})) < 64 else number(n)"
+        length = f"SHORT[n] if (n := len({{}})) < {SHORT_END} else number(n)"
         match plan.avro:
             case "string":
                 return [length.format(f"b := {value}.encode()"), "b"]
             case "bytes":
                 return [length.format(value), value]
             case "int" | "long":
-                return [f"ONE_BYTE[{value}] if -64 <= {value} < 64 else number({value})"]
+                longer = "number32" if plan.avro == "int" else "number"
+                short = f"-{SHORT_END} <= {value} < {SHORT_END}"
+                return [f"SHORT[{value}] if {short} else {longer}({value})"]
             case "double":
                 return [f"double({value})"]
             case "boolean":
@@ -138,6 +133,34 @@ class EncoderText:
                 self._names[f"encode_{value}"] = encoder(replace(plan, optional=False))
                 return [f"encode_{value}({value})"]
             case _:
-                self._names[f"encode_{value}"] = _item_encoder(plan)
-                entries = f"{value}.items()" if plan.avro == "map" else value
-                return [f"items({entries}, encode_{value})"]
+                self._names[f"encode_{value}"] = _items_encoder(plan)
+                return [f"encode_{value}({value}{'.items()' if plan.avro == 'map' else ''})"]
+
+
+class ItemsEncoderText(EncoderText):
+    """The same with a loop around it: all items in one block, and the sign that no other follows.
+
+    def encode(values):
+        if not values:
+            return NO_MORE
+        parts = [number(len(values))]
+        for value in values:
+            if not (type(v0 := value) is int):
+                raise Misfit
+            parts += (SHORT[v0] if -8192 <= v0 < 8192 else number(v0),)
+        parts.append(NO_MORE)
+        return join(parts)
+    """
+
+    def __str__(self) -> str:
+        return (
+            "def encode(values):\n"
+            "    if not values:\n"
+            "        return NO_MORE\n"
+            "    parts = [number(len(values))]\n"
+            "    for value in values:\n"
+            f"{self._refusal('        ')}"
+            f"        parts += {self._tuple('        ')}\n"
+            "    parts.append(NO_MORE)\n"
+            "    return join(parts)\n"
+        )

@@ -52,7 +52,7 @@ class WaitingMessage:
 
 @dataclass(frozen=True, slots=True)
 class FinishedTurn:
-    """What must be remembered of a turn that is over."""
+    """A turn that is over, as snapshots told of it before they had `ended`."""
 
     turn_id: str
     message_seq: int
@@ -72,11 +72,14 @@ class ConversationSnapshot:
     turn: OpenTurn | None
     waiting: tuple[WaitingMessage, ...]
     unanalysed: Annotated[tuple[int, ...], "Messages whose turn began before their analysis came"]
-    finished: Annotated[tuple[FinishedTurn, ...], "The latest turns that are over, oldest first"]
+    finished: Annotated[tuple[FinishedTurn, ...], "Empty; earlier snapshots have `ended` here"]
     context: Annotated[tuple[int, ...], "Latest MessageAnalysed and TurnCompleted, oldest first"]
     handled: Annotated[
         bytes, "Ids and body HMACs of the latest client commands, 16 bytes each, oldest first"
     ]
+    ended: Annotated[
+        tuple[int, ...], "Messages whose turns are over, the latest ones, oldest first"
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)

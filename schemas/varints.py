@@ -1,32 +1,46 @@
 """Avro's whole numbers: zigzag, then seven bits to a byte, the lowest first.
 
-Numbers of one byte are read and written in place by the code of `encoders` and `decoders`; the
-functions are for longer ones. A number has one form, the shortest, of at most 64 bits.
+Short numbers are read and written in place by the code of `encoders` and `decoders`; the functions
+are for longer ones. A number has one form, the shortest, of at most 64 bits.
 """
 
 from __future__ import annotations
 
-from schemas.plans import Misfit
+from functools import lru_cache
 
-ONE_BYTE = tuple(bytes((2 * n if n < 64 else 255 - 2 * n,)) for n in range(128))
-"""The bytes of 0 to 63, and of -64 to -1, which count from the end as indices do."""
+from schemas.plans import Misfit
 
 _SIZE_MAX = 10
 
 
+@lru_cache(maxsize=1024)  # the longest are timestamps, and a batch shares its own
 def number(n: int) -> bytes:
-    """The bytes of a number of at most 64 bits."""
+    """The bytes of a number. Raises `Misfit` for one of more than 64 bits."""
+    if n >> 63 not in (0, -1):
+        raise Misfit
+    return _written(n)
+
+
+def number32(n: int) -> bytes:
+    """The same for a number of at most 32 bits."""
+    if n >> 31 not in (0, -1):
+        raise Misfit
+    return number(n)
+
+
+def _written(n: int) -> bytes:
     rest = n << 1 ^ n >> 63
-    if rest < 1 << 7:
-        return ONE_BYTE[n]
-    if rest < 1 << 14:
-        return bytes((rest & 127 | 128, rest >> 7))
     out = bytearray()
     while rest > 127:
         out.append(rest & 127 | 128)
         rest >>= 7
     out.append(rest)
     return bytes(out)
+
+
+SHORT_END = 1 << 13
+SHORT = tuple(_written(n if n < SHORT_END else n - 2 * SHORT_END) for n in range(2 * SHORT_END))
+"""The bytes of 0 to 8191, and of -8192 to -1, which count from the end as indices do."""
 
 
 def read_number(body: bytes, at: int) -> tuple[int, int]:

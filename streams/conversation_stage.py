@@ -10,7 +10,7 @@ from typing import Any
 from infra.telemetry.tracing import TRACING_OFF, Tracing
 from processors.conversation.decide import decide
 from processors.conversation.policy import Policy
-from processors.conversation.state import Conversation, new_conversation
+from processors.conversation.state import Conversation, new_conversation, upcast
 from processors.conversation.timers import expiries, next_deadline_us
 from schemas.commands import Command
 from schemas.events import Event
@@ -187,4 +187,6 @@ class ConversationTransform:
 
 def conversation_format(snapshots: TopicWire) -> StateFormat[Conversation]:
     """How conversations are kept: as the snapshots of the changelog."""
-    return StateFormat(snapshots.encode, snapshots.decode, next_deadline_us)
+    return StateFormat(
+        snapshots.encode, lambda value: upcast(snapshots.decode(value)), next_deadline_us
+    )

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException
 from parley.verify.comparing import Stored
 from parley.verify.differences import Conversation
 from processors.conversation.state import Conversation as State
+from processors.conversation.state import upcast
 from schemas.events import Event
 from schemas.failures import Invalid, Unavailable
 from schemas.topics import CONVERSATIONS, EVENTS, conversation_key
@@ -87,7 +88,7 @@ class SnapshotReader:
 
     def decode(self, value: bytes | None) -> State | None:
         """A snapshot; None for none. Raises `Invalid` for bytes that are no snapshot."""
-        return None if value is None else self._wire.decode(value)
+        return None if value is None else upcast(self._wire.decode(value))
 
 
 def _stretches(

@@ -12,9 +12,9 @@ from processors.conversation.state import (
     CLOSED,
     NEW,
     Conversation,
+    has_ended,
     has_handled,
     has_handled_otherwise,
-    is_finished,
     waiting_message,
 )
 from schemas.commands import (
@@ -149,7 +149,7 @@ def _cancel(state: Conversation, command: CancelTurn, stamp: Stamp) -> Events:
     turn = state.turn
     if turn is not None and turn.turn_id == command.turn_id:
         return (_cancelled(turn, stamp, "client"),)
-    if is_finished(state, command.turn_id):
+    if has_ended(state, command.turn_id):
         return _reject(command, stamp, "turn_over", "this answer is already over")
     return _reject(command, stamp, "unknown_turn", "there is no such answer here")
 
@@ -157,7 +157,7 @@ def _cancel(state: Conversation, command: CancelTurn, stamp: Stamp) -> Events:
 def _feedback(state: Conversation, command: SubmitFeedback, stamp: Stamp) -> Events:
     if command.score not in (-1, 1):
         return _reject(command, stamp, "bad_score", "a score is -1 or 1")
-    if is_finished(state, command.turn_id):
+    if has_ended(state, command.turn_id):
         return (
             FeedbackReceived(
                 stamp.envelope(), command.mid, command.turn_id, command.score, command.comment

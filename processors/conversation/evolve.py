@@ -9,8 +9,8 @@ from typing import Final, assert_never
 from processors.conversation.state import (
     CLOSED,
     CONTEXT_MAX,
+    ENDED_MAX,
     ENTRY_BYTES,
-    FINISHED_MAX,
     HANDLED_MAX,
     OPEN,
     UNANALYSED_MAX,
@@ -34,12 +34,11 @@ from schemas.events import (
     TurnStarted,
 )
 from schemas.makers import maker
-from schemas.records import FinishedTurn, OpenTurn, WaitingMessage
+from schemas.records import OpenTurn, WaitingMessage
 
 _conversation = maker(Conversation)
 _waiting_message = maker(WaitingMessage)
 _open_turn = maker(OpenTurn)
-_finished_turn = maker(FinishedTurn)
 
 
 def evolve(state: Conversation, event: Event) -> Conversation:
@@ -52,21 +51,17 @@ def evolve(state: Conversation, event: Event) -> Conversation:
             return _analysed(state, event)
         case TurnStarted():
             return _started(state, event)
-        case TurnCompleted():
-            return _finished(state, event, "completed")
+        case TurnCompleted() | TurnFailed() | TurnCancelled():
+            return _ended(state, event)
         case ConversationStarted():
             return _after(state, event, status=OPEN, owner=event.owner)
         case TurnRestarted():
             turn = state.turn and replace(state.turn, attempt=event.attempt)
             return _after(state, event, turn=turn)
-        case TurnFailed():
-            return _finished(state, event, "failed")
-        case TurnCancelled():
-            return _finished(state, event, "cancelled")
         case TurnRefused():
             return _after(state, event, waiting=_without(state.waiting, event.message_seq))
         case ConversationClosed():
-            return _after(state, event, status=CLOSED, context=(), finished=())
+            return _after(state, event, status=CLOSED, context=(), ended=())
         case FeedbackReceived() | CommandRejected():
             return _after(state, event)
         case _:
@@ -91,8 +86,8 @@ def _after(
     turn: OpenTurn | _Same | None = _SAME,
     waiting: tuple[WaitingMessage, ...] | None = None,
     unanalysed: tuple[int, ...] | None = None,
-    finished: tuple[FinishedTurn, ...] | None = None,
     context: tuple[int, ...] | None = None,
+    ended: tuple[int, ...] | None = None,
 ) -> Conversation:
     """The state with these changes, one event further. Written out, since it runs for each."""
     return _conversation(
@@ -105,9 +100,10 @@ def _after(
         state.turn if turn is _SAME else turn,
         state.waiting if waiting is None else waiting,
         state.unanalysed if unanalysed is None else unanalysed,
-        state.finished if finished is None else finished,
+        state.finished,
         state.context if context is None else context,
         _remember(state.handled, event.envelope),
+        state.ended if ended is None else ended,
     )
 
 
@@ -183,10 +179,7 @@ def _started(state: Conversation, event: TurnStarted) -> Conversation:
     )
 
 
-def _finished(
-    state: Conversation, event: TurnCompleted | TurnFailed | TurnCancelled, outcome: str
-) -> Conversation:
-    finished = _finished_turn(event.turn_id, event.message_seq, outcome)
+def _ended(state: Conversation, event: TurnCompleted | TurnFailed | TurnCancelled) -> Conversation:
     context = state.context
     if isinstance(event, TurnCompleted):
         context = (*context, event.envelope.seq)[-CONTEXT_MAX:]
@@ -194,6 +187,6 @@ def _finished(
         state,
         event,
         turn=None,
-        finished=(*state.finished, finished)[-FINISHED_MAX:],
         context=context,
+        ended=(*state.ended, event.message_seq)[-ENDED_MAX:],
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
+from schemas.identifiers import turn_id
 from schemas.records import ConversationSnapshot, WaitingMessage
 
 Conversation = ConversationSnapshot
@@ -14,7 +16,7 @@ CLOSED: Final = "closed"
 
 HANDLED_MAX: Final = 128
 """Client commands that are remembered. An older one that comes again is taken for a new one."""
-FINISHED_MAX: Final = 32
+ENDED_MAX: Final = 32
 """Turns that feedback can still refer to."""
 CONTEXT_MAX: Final = 24
 UNANALYSED_MAX: Final = 16
@@ -38,7 +40,15 @@ def new_conversation(tenant_id: str, conversation_id: str) -> Conversation:
         finished=(),
         context=(),
         handled=b"",
+        ended=(),
     )
+
+
+def upcast(snapshot: ConversationSnapshot) -> Conversation:
+    """The state that a snapshot of any version stands for."""
+    if not snapshot.finished:
+        return snapshot
+    return replace(snapshot, finished=(), ended=tuple(t.message_seq for t in snapshot.finished))
 
 
 def handled_entry(command_id: str, body_hmac: bytes) -> bytes:
@@ -72,6 +82,7 @@ def waiting_message(state: Conversation, message_seq: int) -> WaitingMessage | N
     return None
 
 
-def is_finished(state: Conversation, turn_id: str) -> bool:
+def has_ended(state: Conversation, wanted: str) -> bool:
     """Whether the turn is one of the latest that are over."""
-    return any(turn.turn_id == turn_id for turn in state.finished)
+    tenant_id, conversation_id = state.tenant_id, state.conversation_id
+    return any(turn_id(tenant_id, conversation_id, seq) == wanted for seq in state.ended)

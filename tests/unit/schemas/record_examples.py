@@ -138,6 +138,7 @@ _EXAMPLES: tuple[Any, ...] = (
         finished=(records.FinishedTurn(TURN_ID, 2, "completed"),),
         context=(3, 5),
         handled=bytes(range(64)),
+        ended=(2, 300),
     ),
     records.AnswerPiece("demo", "c-1", TURN_ID, 2, 0, 17, sealed("answer"), TIME_US, TRACE),
     records.KnowledgeDocument(

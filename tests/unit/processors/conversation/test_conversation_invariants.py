@@ -27,6 +27,7 @@ from conversation_story import (
     rates,
     restarts,
     says,
+    turn_of,
     turn_overdue,
 )
 from hypothesis import HealthCheck, settings
@@ -38,14 +39,15 @@ from processors.conversation.evolve import evolve
 from processors.conversation.policy import Policy
 from processors.conversation.state import (
     CONTEXT_MAX,
+    ENDED_MAX,
     ENTRY_BYTES,
-    FINISHED_MAX,
     HANDLED_MAX,
     ID_BYTES,
     handled_entry,
     has_handled,
     has_handled_otherwise,
     new_conversation,
+    upcast,
 )
 from processors.conversation.timers import expiries, next_deadline_us
 from schemas.codec import RecordCodec
@@ -66,7 +68,7 @@ from schemas.events import (
     TurnRestarted,
     TurnStarted,
 )
-from schemas.records import ConversationSnapshot
+from schemas.records import ConversationSnapshot, FinishedTurn
 
 OUTCOMES = (TurnCompleted, TurnFailed, TurnCancelled)
 FROM_PEOPLE = (SubmitMessage, CancelTurn, SubmitFeedback, CloseConversation)
@@ -288,11 +290,11 @@ def test_what_stages_send_needs_no_memory() -> None:
 
 def test_finished_turns_can_be_rated_within_a_bound() -> None:
     story = Story()
-    for n in range(FINISHED_MAX + 1):
+    for n in range(ENDED_MAX + 1):
         story.when(says(f"m-{n}"))
         seq = story.state.seq
         story.when(analysed(seq, f"m-{n}"), answered(seq))
-    assert len(story.state.finished) == FINISHED_MAX
+    assert len(story.state.ended) == ENDED_MAX
     assert len(story.state.context) == CONTEXT_MAX
     first, second = 2, 6
     story.when(rates(first, mid="r-1")).then(an(CommandRejected, code="unknown_turn"))
@@ -351,3 +353,9 @@ def test_the_same_history_gives_the_same_bytes_in_every_process() -> None:
 
     assert told("1") == told("2")
     assert told("1").count(b"\n") == 10
+
+
+def test_a_snapshot_of_the_first_version_is_the_same_state() -> None:
+    story = given(says("m-1"), analysed(2), answered(2))
+    first = replace(story.state, finished=(FinishedTurn(turn_of(2), 2, "completed"),), ended=())
+    assert upcast(first) == upcast(story.state) == story.state

@@ -386,7 +386,7 @@ def test_a_closed_conversation_keeps_only_a_stub() -> None:
     story = given(*CLOSED)
     state = story.state
     assert (state.seq, state.owner) == (6, OWNER)
-    assert (state.context, state.finished, state.waiting, state.turn) == ((), (), (), None)
+    assert (state.context, state.ended, state.waiting, state.turn) == ((), (), (), None)
     story.when(rates(2)).then(an(CommandRejected, code="unknown_turn"))
 
 
