@@ -2,7 +2,7 @@
 
 Throughput: commands wait on their topic; the worker that folds them is pinned to one core. Each
 command is decoded, decided against the conversation's state and encoded as events; state, snapshot
-changelog and offsets change in one transaction per partition and batch. What counts is the time
+changelog and offsets change in one transaction per batch. What counts is the time
 from the first event's timestamp on the broker to the last one's.
 
 Latency: one command at a time, from `produce` until a `read_committed` consumer has its event.

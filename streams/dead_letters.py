@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
 from confluent_kafka import Message
 
@@ -15,6 +16,7 @@ from schemas.records import DeadLetter
 from schemas.topics import DEAD_LETTERS
 from schemas.wire import TopicWire
 from sinks.port import Delivery
+from streams.decoding import Decoder
 from streams.transactions import Outgoing
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,23 @@ class DeadLetters:
         self._wire = wire
         self._sealer = sealer
         self._metrics = metrics
+
+    def sort(
+        self, messages: Sequence[Message], decoder: Decoder
+    ) -> tuple[list[Delivery], list[Outgoing]]:
+        """The records that are wanted, and the letters for what is none. Raises `Unavailable`."""
+        decode = decoder.decode
+        deliveries: list[Delivery] = []
+        letters: list[Outgoing] = []
+        for message in messages:
+            try:
+                delivery = decode(message)
+            except Invalid as error:
+                letters.append(self.letter(message, error))
+            else:
+                if delivery is not None:
+                    deliveries.append(delivery)
+        return deliveries, letters
 
     def letter(self, message: Message, reason: Invalid) -> Outgoing:
         """The record for a message that is not what it should be."""

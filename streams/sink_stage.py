@@ -8,13 +8,13 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as Assigned
 
 from infra.telemetry import names
 from infra.telemetry.metrics import Metrics
 from infra.telemetry.tracing import TRACING_OFF, Tracing
-from schemas.failures import Invalid, Unavailable
+from schemas.failures import Unavailable
 from sinks.port import Commit, Delivery, Position, Sink, TopicPartition
 from streams.backoff import Backoff
 from streams.batch import Batch, Rewind, StageLost
@@ -151,26 +151,14 @@ class SinkStage:
         letters: dict[TopicPartition, list[Outgoing]] = {}
         try:
             for partition, messages in batch.messages.items():
-                decoded[partition], letters[partition] = self._decode(messages)
+                sorted_out = self._dead_letters.sort(messages, self._decoder)
+                decoded[partition], letters[partition] = sorted_out
         except Unavailable as error:
             raise Rewind(str(error)) from error
         for partition, messages in batch.messages.items():
             self._waiting.setdefault(partition, []).extend(decoded[partition])
             self._letters.setdefault(partition, []).extend(letters[partition])
             self._reached[partition] = messages[-1].offset() + 1
-
-    def _decode(self, messages: Sequence[Message]) -> tuple[list[Delivery], list[Outgoing]]:
-        deliveries: list[Delivery] = []
-        letters: list[Outgoing] = []
-        for message in messages:
-            try:
-                delivery = self._decoder.decode(message)
-            except Invalid as error:
-                letters.append(self._dead_letters.letter(message, error))
-            else:
-                if delivery is not None:
-                    deliveries.append(delivery)
-        return deliveries, letters
 
     async def _flush(self) -> None:
         """Writes every partition side by side; what can't be written now waits for the next try."""

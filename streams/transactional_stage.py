@@ -163,20 +163,11 @@ class TransactionalStage:
     def _decoded(self, messages: Sequence[Message], out: Transaction) -> Iterator[Delivery]:
         """Decodes a portion ahead: the same work in a row is a fifth faster than all in turn."""
         for start in range(0, len(messages), PORTION):
-            yield from self._portion(messages[start : start + PORTION], out)
-
-    def _portion(self, messages: Sequence[Message], out: Transaction) -> list[Delivery]:
-        decode = self._decoder.decode
-        deliveries: list[Delivery] = []
-        for message in messages:
-            try:
-                delivery = decode(message)
-            except Invalid as error:
-                out.send(*self._dead_letters.letter(message, error))
-            else:
-                if delivery is not None:
-                    deliveries.append(delivery)
-        return deliveries
+            portion = messages[start : start + PORTION]
+            deliveries, letters = self._dead_letters.sort(portion, self._decoder)
+            for letter in letters:
+                out.send(*letter)
+            yield from deliveries
 
     def _put_aside(
         self, batch: Batch, transaction: Transaction, delivery: Delivery, error: Invalid
