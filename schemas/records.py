@@ -80,6 +80,9 @@ class ConversationSnapshot:
     ended: Annotated[
         tuple[int, ...], "Messages whose turns are over, the latest ones, oldest first"
     ] = ()
+    strangers: Annotated[
+        tuple[bytes, ...], "Entries as in `handled`, of people who are not the owner"
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)

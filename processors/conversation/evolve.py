@@ -13,11 +13,11 @@ from processors.conversation.state import (
     ENTRY_BYTES,
     HANDLED_MAX,
     OPEN,
+    STRANGERS_MAX,
     UNANALYSED_MAX,
     Conversation,
     handled_entry,
 )
-from schemas.envelope import Envelope
 from schemas.events import (
     CommandRejected,
     ConversationClosed,
@@ -90,30 +90,31 @@ def _after(
     ended: tuple[int, ...] | None = None,
 ) -> Conversation:
     """The state with these changes, one event further. Written out, since it runs for each."""
+    envelope = event.envelope
+    owner = state.owner if owner is None else owner
+    handled, strangers = state.handled, state.strangers
+    if envelope.body_hmac is not None:
+        entry = handled_entry(envelope.command_id, envelope.body_hmac)
+        if owner and envelope.actor != owner:
+            strangers = (*strangers, entry)[-STRANGERS_MAX:]
+        elif not handled.endswith(entry):  # else it is a further event of the same command
+            handled = (handled + entry)[-HANDLED_MAX * ENTRY_BYTES :]
     return _conversation(
         state.tenant_id,
         state.conversation_id,
-        event.envelope.seq,
+        envelope.seq,
         state.status if status is None else status,
-        state.owner if owner is None else owner,
+        owner,
         state.owner_epoch,
         state.turn if turn is _SAME else turn,
         state.waiting if waiting is None else waiting,
         state.unanalysed if unanalysed is None else unanalysed,
         state.finished,
         state.context if context is None else context,
-        _remember(state.handled, event.envelope),
+        handled,
         state.ended if ended is None else ended,
+        strangers,
     )
-
-
-def _remember(handled: bytes, envelope: Envelope) -> bytes:
-    if envelope.body_hmac is None:
-        return handled
-    entry = handled_entry(envelope.command_id, envelope.body_hmac)
-    if handled.endswith(entry):  # a further event of the same command
-        return handled
-    return (handled + entry)[-HANDLED_MAX * ENTRY_BYTES :]
 
 
 def _waiting(event: MessageReceived) -> WaitingMessage:

@@ -16,6 +16,8 @@ CLOSED: Final = "closed"
 
 HANDLED_MAX: Final = 128
 """Client commands that are remembered. An older one that comes again is taken for a new one."""
+STRANGERS_MAX: Final = 32
+"""The same of people who are not the owner, apart, so that they can't push the owner's out."""
 ENDED_MAX: Final = 32
 """Turns that feedback can still refer to."""
 CONTEXT_MAX: Final = 24
@@ -41,6 +43,7 @@ def new_conversation(tenant_id: str, conversation_id: str) -> Conversation:
         context=(),
         handled=b"",
         ended=(),
+        strangers=(),
     )
 
 
@@ -58,12 +61,15 @@ def handled_entry(command_id: str, body_hmac: bytes) -> bytes:
 
 def has_handled(state: Conversation, entry: bytes) -> bool:
     """Whether this very command, id and body, was handled before."""
-    return _find(state.handled, entry) >= 0
+    return _find(state.handled, entry) >= 0 or entry in state.strangers
 
 
 def has_handled_otherwise(state: Conversation, entry: bytes) -> bool:
     """Whether a command of this id was handled, with whatever body."""
-    return _find(state.handled, entry[:ID_BYTES]) >= 0
+    command = entry[:ID_BYTES]
+    return _find(state.handled, command) >= 0 or any(
+        stranger.startswith(command) for stranger in state.strangers
+    )
 
 
 def _find(handled: bytes, wanted: bytes) -> int:

@@ -139,6 +139,7 @@ _EXAMPLES: tuple[Any, ...] = (
         context=(3, 5),
         handled=bytes(range(64)),
         ended=(2, 300),
+        strangers=(bytes(range(32)),),
     ),
     records.AnswerPiece("demo", "c-1", TURN_ID, 2, 0, 17, sealed("answer"), TIME_US, TRACE),
     records.KnowledgeDocument(

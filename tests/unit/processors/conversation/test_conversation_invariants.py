@@ -359,3 +359,10 @@ def test_a_snapshot_of_the_first_version_is_the_same_state() -> None:
     story = given(says("m-1"), analysed(2), answered(2))
     first = replace(story.state, finished=(FinishedTurn(turn_of(2), 2, "completed"),), ended=())
     assert upcast(first) == upcast(story.state) == story.state
+
+
+def test_what_strangers_try_does_not_make_the_owners_commands_forgotten() -> None:
+    story = given(says("m-1"))
+    story.when(*(cancels(2, mid=f"x-{n}", actor=STRANGER) for n in range(HANDLED_MAX + 1)))
+    story.when(says("m-1")).then_nothing()
+    story.when(cancels(2, mid=f"x-{HANDLED_MAX}", actor=STRANGER)).then_nothing()

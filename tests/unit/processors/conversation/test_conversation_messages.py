@@ -166,11 +166,11 @@ def test_every_command_of_a_person_has_one_effect_however_often_it_comes(command
 @pytest.mark.parametrize("history", [ASKED, ANSWERING, ANSWERED, CLOSED])
 def test_nobody_but_the_owner_has_a_say(history: tuple[Any, ...], command: Any) -> None:
     story = given(*history)
-    before = replace(story.state, seq=0, handled=b"")
+    before = replace(story.state, seq=0, strangers=())
     story.when(command).then(
         an(CommandRejected, command=type(command).__name__, code="forbidden", actor=STRANGER)
     )
-    assert replace(story.state, seq=0, handled=b"") == before
+    assert replace(story.state, seq=0, strangers=()) == before
 
 
 BAD_MIDS = ["", "m 1", "m:1", "ä", "x" * 65, "my card is 4111 1111 1111 1111"]
