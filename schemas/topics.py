@@ -34,6 +34,8 @@ class Topic:
     records: tuple[type, ...]
     partitions: int
     config: Mapping[str, str]
+    record_bytes_max: int = RECORD_BYTES_MAX
+    """The largest value of a record here, uncompressed."""
 
     def subject(self, record: type) -> str:
         """The registry's subject of a record here (strategy TopicRecordName)."""
@@ -66,7 +68,13 @@ _COMPACTED = MappingProxyType(
 )
 
 COMMANDS = Topic("parley.commands.v1", get_args(Command), PARTITIONS, _keeping(7 * DAY_MS))
-EVENTS = Topic("parley.events.v1", get_args(Event), PARTITIONS, _keeping(-1, EVENT_BYTES_MAX))
+EVENTS = Topic(
+    "parley.events.v1",
+    get_args(Event),
+    PARTITIONS,
+    _keeping(-1, EVENT_BYTES_MAX),
+    EVENT_BYTES_MAX,
+)
 CONVERSATIONS = Topic("parley.conversations.v1", (ConversationSnapshot,), PARTITIONS, _COMPACTED)
 TOKENS = Topic(
     "parley.tokens.v1", (AnswerPiece,), PARTITIONS, _keeping(HOUR_MS, segment_ms=HOUR_MS // 6)
@@ -74,7 +82,11 @@ TOKENS = Topic(
 CONFIG = Topic("parley.config.v1", (), 1, _COMPACTED)
 KNOWLEDGE = Topic("parley.knowledge.v1", (KnowledgeDocument,), 1, _COMPACTED)
 DEAD_LETTERS = Topic(
-    "parley.dead-letters.v1", (DeadLetter,), 1, _keeping(14 * DAY_MS, DEAD_LETTER_BYTES_MAX)
+    "parley.dead-letters.v1",
+    (DeadLetter,),
+    1,
+    _keeping(14 * DAY_MS, DEAD_LETTER_BYTES_MAX),
+    DEAD_LETTER_BYTES_MAX,
 )
 
 TOPICS = (COMMANDS, EVENTS, CONVERSATIONS, TOKENS, CONFIG, KNOWLEDGE, DEAD_LETTERS)

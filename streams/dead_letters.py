@@ -13,13 +13,17 @@ from infra.telemetry.metrics import Metrics
 from schemas.failures import Invalid
 from schemas.headers import KNOWN
 from schemas.records import DeadLetter
-from schemas.topics import DEAD_LETTERS
+from schemas.topics import DEAD_LETTERS, EVENT_BYTES_MAX
 from schemas.wire import TopicWire
 from sinks.port import Delivery
 from streams.decoding import Decoder
 from streams.transactions import Outgoing
 
 log = logging.getLogger(__name__)
+
+CONTENT_BYTES_MAX = EVENT_BYTES_MAX
+"""All that a record of ours can have. What is larger was compressed by somebody on its way."""
+KEY_BYTES_MAX = 64 * 1024
 
 
 class DeadLetters:
@@ -69,6 +73,9 @@ class DeadLetters:
     ) -> Outgoing:
         # The original key is sealed as well: a foreign producer may have put anything there.
         name = "/".join(map(str, place))
+        why = str(reason)
+        if len(value) > CONTENT_BYTES_MAX or len(key) > KEY_BYTES_MAX:
+            why += f" (of {len(key)} + {len(value)} bytes of key and value the first are kept)"
         log.error("%s puts %s aside: %s", self._stage, name, reason.code)
         self._metrics.dead_letters.labels(self._stage, reason.code).inc()
         letter = DeadLetter(
@@ -77,11 +84,11 @@ class DeadLetters:
             partition=place[1],
             offset=place[2],
             code=reason.code,
-            reason=str(reason),
+            reason=why,
             failed_at=time.time_ns() // 1000,
             headers=headers,
-            key=self._sealer.seal_bytes(key, context=name),
-            content=self._sealer.seal_bytes(value, context=name),
+            key=self._sealer.seal_bytes(key[:KEY_BYTES_MAX], context=name),
+            content=self._sealer.seal_bytes(value[:CONTENT_BYTES_MAX], context=name),
         )
         return Outgoing(DEAD_LETTERS.name, name.encode(), self._wire.encode(letter))
 

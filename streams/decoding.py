@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import Message
@@ -26,6 +28,24 @@ class Decoder:
     def __init__(self, wires: Iterable[TopicWire], wanted: Iterable[type] | None = None) -> None:
         self._wires: Mapping[str, TopicWire] = {w.topic.name: w for w in wires}
         self._wanted = None if wanted is None else frozenset(wanted)
+        self._met: set[bytes] = set()
+
+    async def prepare(self, messages: Iterable[Message]) -> None:
+        """Asks the registry what these messages need, so that decoding them waits for nobody.
+
+        For stages that decode on the event loop, which others share. Raises `Unavailable`.
+        """
+        unmet = {(m.value() or b"")[:HEADER_BYTES]: m for m in messages}
+        for prefix in self._met.intersection(unmet):
+            del unmet[prefix]
+        if unmet:
+            await asyncio.to_thread(self._meet, unmet)
+
+    def _meet(self, unmet: Mapping[bytes, Message]) -> None:
+        for prefix, message in unmet.items():
+            with suppress(Invalid):
+                self.decode(message)
+                self._met.add(prefix)
 
     def decode(self, message: Message) -> Delivery | None:
         """The record, with its place; None for one that is not wanted.
@@ -36,6 +56,9 @@ class Decoder:
         if value is None:
             raise Invalid("no_value", f"a record without a value has no meaning on {topic}")
         wire = self._wires[topic]
+        if len(value) > wire.topic.record_bytes_max:
+            # Compressed on its way, or the broker would have refused it; it would fit nowhere else.
+            raise Invalid("too_large", f"a record of {len(value)} bytes has no place on {topic}")
         if self._wanted is not None and wire.record_type(value) not in self._wanted:
             return None
         record = wire.decode(value)

@@ -19,7 +19,6 @@ from schemas.records import KnowledgeDocument
 from schemas.topics import KNOWLEDGE
 from schemas.wire import TopicWire
 from streams.backoff import Backoff
-from streams.batch import StageLost
 from streams.batch_source import PASSING
 from streams.kafka_options import KafkaOptions
 from streams.restore import read_to_end
@@ -42,7 +41,10 @@ class KnowledgeTable:
         self._next_offset: dict[int, int] = {}
 
     def start(self) -> None:
-        """Reads the topic to its present end, then follows it in the background. Blocks."""
+        """Reads the topic to its present end, then follows it in the background. Blocks.
+
+        Raises `Unavailable`: a document that can't be read now would be missing for good.
+        """
         changed: Documents = {}
         starts = dict.fromkeys(range(KNOWLEDGE.partitions), 0)
         self._next_offset = dict(starts)
@@ -68,12 +70,11 @@ class KnowledgeTable:
         while not self._stopping.is_set():
             try:
                 self._read_on(backoff)
-            except StageLost:
-                return  # it was told to stop
             except Exception as error:
                 # Answers go on with what is known; a reader that died silently would keep it so.
                 wait_s = backoff.next_s()
-                log.error("knowledge is not followed for %.1f s: %s", wait_s, type(error).__name__)
+                why = error if isinstance(error, Unavailable) else type(error).__name__
+                log.error("knowledge is not followed for %.1f s: %s", wait_s, why)
                 self._stopping.wait(wait_s)
 
     def _read_on(self, backoff: Backoff) -> None:
@@ -109,24 +110,12 @@ class KnowledgeTable:
                 tenant_id, _, document_id = (key or b"").decode().partition(":")
                 changed.setdefault(tenant_id, {})[document_id] = None
                 return
-            document = self._decoded(value)
+            document: KnowledgeDocument = self._wire.decode(value)
         except (Invalid, UnicodeDecodeError) as error:
             # Nothing depends on its place in the log, so the rest of the knowledge stays usable.
             log.error("a knowledge document at offset %s is skipped: %s", message.offset(), error)
             return
         changed.setdefault(document.tenant_id, {})[document.document_id] = document
-
-    def _decoded(self, value: bytes) -> KnowledgeDocument:
-        """Waits for a registry that is away: a document passed over would be missing for good."""
-        backoff = Backoff()
-        while True:
-            try:
-                document: KnowledgeDocument = self._wire.decode(value)
-                return document
-            except Unavailable as error:
-                log.warning("knowledge waits: %s", error)
-                if self._stopping.wait(backoff.next_s()):
-                    raise StageLost("stopped while the registry was away") from error
 
     def _apply(self, changed: Documents) -> None:
         for tenant_id, documents in changed.items():

@@ -14,6 +14,7 @@ from streams.batch_source import BatchSource
 from streams.worker import Worker
 
 CHECK_EVERY_S = 5.0
+ANSWER_S = 6.0
 
 
 async def watch(worker: Worker, metrics: Metrics, patience_s: float) -> str:
@@ -53,6 +54,8 @@ async def _positions(source: BatchSource) -> dict[TopicPartition, tuple[int, int
     if not owned:
         return {}
     try:
-        return await source.call(ask)
-    except KafkaException:
+        # A source that takes partitions over answers nobody meanwhile; the others are looked at.
+        async with asyncio.timeout(ANSWER_S):
+            return await source.call(ask)
+    except (KafkaException, TimeoutError):
         return {}  # the broker is away: nobody makes progress, and nobody is to blame

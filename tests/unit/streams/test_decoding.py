@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,37 @@ def test_a_refusal_never_quotes_the_message() -> None:
         with pytest.raises(Invalid) as caught:
             ALL.decode(message(EVENTS, value, key=secret))
         assert "4111" not in str(caught.value)
+
+
+def test_a_record_larger_than_its_topic_takes_is_poison_though_compression_let_it_in() -> None:
+    large = WIRES[COMMANDS].encode(EXAMPLES[SubmitMessage]) + b"x" * COMMANDS.record_bytes_max
+    assert code(ALL, message(COMMANDS, large)) == "too_large"
+
+
+async def test_the_registry_is_asked_before_a_batch_is_decoded_and_not_on_the_loop() -> None:
+    ids = Ids()
+    value = TopicWire(EVENTS, ids).encode(EXAMPLES[TurnStarted])
+    asked_by: list[threading.Thread] = []
+    schema_of = ids.schema_of
+
+    def slow(schema_id: int) -> AvroSchema | None:
+        asked_by.append(threading.current_thread())
+        return schema_of(schema_id)
+
+    ids.schema_of = slow  # type: ignore[method-assign]
+    decoder = Decoder([TopicWire(EVENTS, ids)])
+    batch = [message(EVENTS, value), message(EVENTS, b"garbage"), message(EVENTS, None)]
+
+    await decoder.prepare(batch)
+    await decoder.prepare(batch)
+    assert decoder.decode(batch[0]) is not None
+    assert len(asked_by) == 1
+    assert asked_by[0] is not threading.main_thread()
+
+
+async def test_preparing_says_that_the_registry_is_away() -> None:
+    ids = Ids()
+    value = TopicWire(EVENTS, ids).encode(EXAMPLES[TurnStarted])
+    ids.away = True
+    with pytest.raises(Unavailable):
+        await Decoder([TopicWire(EVENTS, ids)]).prepare([message(EVENTS, value)])
