@@ -40,11 +40,13 @@ class Applied:
     differences: tuple[str, ...]
 
 
-def open_registry(settings: Settings) -> SchemaRegistry:
-    """The registry, with its answers of earlier runs at hand."""
+def open_registry(settings: Settings, *, remembers: bool = True) -> SchemaRegistry:
+    """The registry, with its answers of earlier runs at hand if it `remembers`."""
     chosen = settings.registry
-    cache = None if chosen.cache_dir is None else chosen.cache_dir / "schemas.json"
-    return SchemaRegistry(chosen.url, cache_file=cache, options=chosen.options)
+    cache = chosen.cache_dir / "schemas.json" if remembers and chosen.cache_dir else None
+    return SchemaRegistry(
+        chosen.url, cache_file=cache, timeout_ms=chosen.timeout_ms, options=chosen.options
+    )
 
 
 def create_topics(settings: Settings) -> TopicsReport:
@@ -75,8 +77,8 @@ def check(settings: Settings) -> tuple[str, ...]:
     """
     kafka = settings.kafka
     sentences = list(check_topics(kafka.bootstrap_servers, kafka.admin(), TOPICS))
-    # Not through the cache on disk: the question is what the registry has now.
-    registry = SchemaRegistry(settings.registry.url, options=settings.registry.options)
+    # The question is what the registry has now.
+    registry = open_registry(settings, remembers=False)
     for topic in TOPICS:
         for record in topic.records:
             try:

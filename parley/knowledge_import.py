@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from infra.inference.encoder import Encoder, load_encoder
+from infra.inference.encoder import Encoder
 from infra.kafka_admin import check_topics
 from infra.knowledge_files import SourceDocument
 from parley.exits import Ended, Exit
@@ -44,8 +44,8 @@ def import_documents(
 ) -> Imported:
     """Embeds the documents and produces them; returns when the log has them all.
 
-    `advance` is told how many more are embedded. Raises `Unavailable`, `KafkaAdminError`, and
-    `ArtifactError` for the model.
+    `advance` is told how many more are embedded. Raises `Unavailable`, `KafkaAdminError`, and, for
+    the model, `ArtifactError` and `DeviceUnavailable`.
     """
     if not is_tenant_id(tenant_id):
         raise Ended(Exit.USAGE, f"{tenant_id!r} is no tenant: use 1 to 63 of a-z, 0-9 and '-'")
@@ -55,7 +55,7 @@ def import_documents(
     wire = wiring.wire(KNOWLEDGE)
     out = _Sending(Producer({"log_level": 0, **wiring.kafka.for_producer()}))
     passages = questions = 0
-    for record in _records(tenant_id, documents, load_encoder(), advance):
+    for record in _records(tenant_id, documents, wiring.encoder, advance):
         out.send(document_key(tenant_id, record.document_id), wire.encode(record), _headers(record))
         passages += len(record.passages)
         questions += len(record.questions)

@@ -26,11 +26,17 @@ def folder_of(data: Path | None) -> Path:
     return load_settings(data).data_dir
 
 
-def fetch_everything() -> None:
-    """Fetches the programs and the model where they are not there yet, with progress bars."""
+def fetch_everything(data_dir: Path) -> None:
+    """Fetches the programs and the model where they are not there yet, with progress bars.
+
+    The model goes where the parts of this stack will look for it.
+    """
+    from infra.settings import load_settings
+
+    cache = ModelCache(load_settings(data_dir).inference.model_cache)
     with Downloads() as bars:
         fetch(bars)
-        ModelCache().ensure(bars)
+        cache.ensure(bars)
 
 
 def run(data_dir: Path, on_change: OnChange) -> None:

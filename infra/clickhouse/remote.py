@@ -44,17 +44,23 @@ class RemoteClickHouse:
         """
         self._address = urlsplit(url).netloc.rpartition("@")[2]
         self._database = database
+        given = dict(options or {})
+        token = given.pop("access_token", token)
         who = {"access_token": token} if token else {"username": user, "password": password}
-        self._arguments = {
+        tls = urlsplit(url).scheme == "https"
+        self._arguments: dict[str, Any] = {
             "dsn": url,
+            # Left alone, the client infers this from the port and would speak in the clear.
+            "interface": "https" if tls else "http",
             "database": database,
             "autogenerate_session_id": False,  # a session would allow one call at a time
             "send_receive_timeout": timeout_s,
             "connect_timeout": 5,
             **who,
-            **(options or {}),
+            **given,
         }
-        if _is_loopback(url):
+        # With a pool that is there already, the client would leave out the options of TLS.
+        if not tls and not given.get("dedicated_pool") and _is_loopback(url):
             # A proxy of the environment is for the world outside.
             self._arguments.setdefault("pool_mgr", urllib3.PoolManager(maxsize=8, retries=False))
         self._lock = threading.Lock()

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, SecretStr
 
+from infra.settings.options import ClientOptions, NestedClientOptions
 from infra.settings.section import Section, setting
-
-Scalar = str | int | float | bool
 
 _KEPT_UNDERSCORES = frozenset({"ssl_ca", "ssl_certificate", "ssl_key"})
 """The librdkafka options that are written with an underscore."""
@@ -45,7 +44,6 @@ class KafkaSettings(Section):
     consumer_options: LibrdkafkaOptions = setting({}, "librdkafka options for consumers, on top")
     producer_options: LibrdkafkaOptions = setting({}, "librdkafka options for producers, on top")
     admin_options: LibrdkafkaOptions = setting({}, "librdkafka options for admin clients, on top")
-    partitions: int = setting(6, "partitions of the topics that apply creates", ge=1)
     replication_factor: int = setting(1, "copies of each topic that apply creates", ge=1)
 
     def _client(self, extra: dict[str, str]) -> dict[str, str]:
@@ -68,7 +66,7 @@ class RegistrySettings(Section):
     """The schema registry, Confluent-compatible."""
 
     url: str = setting("http://127.0.0.1:8081", "address of the registry's Confluent API", "URL")
-    options: dict[str, Scalar] = setting(
+    options: ClientOptions = setting(
         {}, "options of confluent_kafka's registry client, such as basic.auth.user.info"
     )
     cache_dir: Path | None = setting(None, "known schema ids are kept here across restarts")
@@ -81,7 +79,9 @@ class RedisSettings(Section):
     url: str = setting("redis://127.0.0.1:6379/0", "address and database", "URL")
     password: SecretStr | None = setting(None, "password, if it is not in the address")
     username: str | None = setting(None, "user, if it is not in the address")
-    options: dict[str, Scalar] = setting({}, "options of redis-py's connection, such as ssl_*")
+    options: ClientOptions = setting(
+        {}, "options of redis-py's connection and its pool, such as ssl_*"
+    )
 
 
 class ClickHouseSettings(Section):
@@ -91,7 +91,7 @@ class ClickHouseSettings(Section):
     user: str = setting("default", "user")
     password: SecretStr | None = setting(None, "password")
     database: str = setting("parley", "database that holds tables and views")
-    options: dict[str, Scalar] = setting({}, "options of clickhouse_connect.get_client")
+    options: NestedClientOptions = setting({}, "options of clickhouse_connect.get_client")
 
 
 class KeySettings(Section):

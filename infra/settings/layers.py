@@ -16,6 +16,7 @@ from typing import Any
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
 from infra.settings.errors import SettingsInvalid
+from infra.settings.options import read_variables
 
 PREFIX = "PARLEY_"
 WELL_KNOWN = {
@@ -48,12 +49,14 @@ def environment(settings: type[BaseSettings]) -> Layer:
     """`PARLEY_<SECTION>__<FIELD>`, and `PARLEY_DATA_DIR`."""
     source = EnvSettingsSource(settings, env_prefix=PREFIX, env_nested_delimiter="__")
     try:
-        return Layer("environment", dict(source()))
+        values = dict(source())
     except SettingsError as error:
         # The cause names the field; the value may be a secret and stays out.
         raise SettingsInvalid(
             [f"environment: {error}; structured values are written as JSON"]
         ) from None
+    read_variables(values, settings, PREFIX.lower(), source.env_vars)
+    return Layer("environment", values)
 
 
 def well_known_environment() -> Layer:

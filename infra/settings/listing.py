@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 MASK = "***"
-_SECRET_NAME = re.compile(
+SECRET_NAME = re.compile(
     r"pass(word|wd|phrase)|secret|token|jaas|credential|user[._]info|api.?key"
     r"|ssl[._](key|certificate|keystore)[._]?(pem)?$|key[._]pem",
     re.I,
@@ -68,12 +68,14 @@ def _masked(name: str, value: Any) -> Any:
     if isinstance(value, BaseModel):
         return masked(value)
     if isinstance(value, dict):
-        return {inner: _masked(inner, held) for inner, held in value.items()}
+        # Any header may be what opens a door, whatever its name.
+        secret = name == "headers"
+        return {inner: MASK if secret else _masked(inner, held) for inner, held in value.items()}
     if isinstance(value, tuple):
         return [_masked(name, held) for held in value]
     if isinstance(value, int | float | bool) or value is None:
         return value
-    if _SECRET_NAME.search(name) and not name.endswith(("_file", ".location")):
+    if SECRET_NAME.search(name) and not name.endswith(("_file", ".location")):
         return MASK
     return _QUERY_SECRET.sub(rf"\1={MASK}", _USER_INFO.sub(f"{MASK}@", str(value)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from parley.options import Json
+from parley.options import Data, Json
 from parley.terminal import out, print_json
 
 app = typer.Typer(
@@ -16,14 +16,24 @@ app = typer.Typer(
 )
 
 
+@app.callback()
+def models() -> None:
+    """The models that analysis and answering run."""
+
+
 @app.command()
-def pull(as_json: Json = False) -> None:
-    """Fetches the model into the cache and verifies it; replaces a damaged one."""
+def pull(data: Data = None, as_json: Json = False) -> None:
+    """Fetches the model into the cache and verifies it; replaces a damaged one.
+
+    The cache is a folder of the user, or the one of the setting inference.model_cache.
+    """
     from infra.inference.artifacts import MODEL_NAME, ModelCache
+    from infra.settings import load_settings
     from parley.progress import Downloads
 
+    cache = ModelCache(load_settings(data).inference.model_cache)
     with Downloads() as bars:
-        files = ModelCache().pull(bars)
+        files = cache.pull(bars)
     if as_json:
         print_json({"model": MODEL_NAME, "sha256": files.digest, "path": str(files.weights)})
     else:

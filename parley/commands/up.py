@@ -35,7 +35,7 @@ def up(
     folder = folder_of(data)
     # A folder that is refused is refused before anything is fetched.
     open_folder(folder)
-    fetch_everything()
+    fetch_everything(folder)
     changes = Changes(err(), folder)
     if not detached:
         run(folder, changes if plain else _AndThen(changes, folder))

@@ -41,7 +41,7 @@ def start(screen: Screen, data_dir: Path) -> Future[StackStatus] | None:
 
     Raises what `parley up` raises.
     """
-    fetch_everything()
+    fetch_everything(data_dir)
     folder = open_folder(data_dir)
     settings = folder.path / "settings.toml"
     if not settings.exists():

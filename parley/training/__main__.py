@@ -3,18 +3,16 @@
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from infra.inference.encoder import Encoder, load_encoder
 from parley.progress import Downloads, counting
 from parley.training.corpora import CorpusMissing
-from parley.training.evaluation import EVALUATIONS, Measured
+from parley.training.evaluation import EVALUATIONS
 from parley.training.features import Encoded, encode
-from parley.training.figures import Figure
+from parley.training.figures import Figure, table_of
 from parley.training.recipes import RECIPES, TrainedHead
 from parley.training.writing import write
 
@@ -47,18 +45,8 @@ def _train(encoder: Encoder, chosen: argparse.Namespace) -> list[TrainedHead]:
     return heads
 
 
-def _table(title: str, rows: Sequence[Measured]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("figure")
-    for name in ("measured", "bar", "texts"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(row.what, f"{row.share:.2%}", row.bar, str(row.questions))
-    return table
-
-
 def main() -> int:
-    """Exit code 0: all bars of the heads are reached; 1: one is not; 2: there is no data."""
+    """Exit code 0: all bars are reached; 1: one is not; 2: there is no data."""
     arguments = _arguments()
     console = Console()
     # liblinear stops at its iteration limit on a few rare labels; the figures show that it is
@@ -70,10 +58,11 @@ def main() -> int:
         heads = _train(encoder, arguments)
         size = write(heads, arguments.seed)
         figures: list[Figure] = [figure for head in heads for figure in head.figures]
-        console.print(_table(f"heads ({size / 1e6:.1f} MB)", figures))
-        if not arguments.heads_only:
-            for title, evaluate in EVALUATIONS:
-                console.print(_table(title, evaluate(arguments.data)))
+        console.print(table_of(f"heads ({size / 1e6:.1f} MB)", figures))
+        for title, evaluate in () if arguments.heads_only else EVALUATIONS:
+            measured = evaluate(arguments.data)
+            console.print(table_of(title, measured))
+            figures += measured
     except CorpusMissing as error:
         console.print(str(error), style="red")
         return 2

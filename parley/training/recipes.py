@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from infra.inference.head_export import OutOfScope, export
 from parley.training import corpora
 from parley.training.features import Encoded, joined
-from parley.training.figures import Figure
+from parley.training.figures import Bar, Figure
 from parley.training.fitting import Fitted, Recipe, fit_binary, fit_classes, fit_labels, temperature
 
 Encode = Callable[[tuple[str, ...]], Encoded]
@@ -69,9 +69,7 @@ def banking77(data: Path, encode: Encode, seed: int) -> TrainedHead:
         trained_on="BANKING77 train (PolyAI, CC BY 4.0)",
         split=f"stratified {HELD_OUT:.0%} of the deduplicated rows held out, seed {seed}",
         figures=(
-            Figure(
-                "BANKING77 intent accuracy", _accuracy(margins, truth), len(truth), "92 %", 0.92
-            ),
+            Figure("BANKING77 intent accuracy", _accuracy(margins, truth), len(truth), Bar(0.92)),
         ),
     )
 
@@ -138,13 +136,12 @@ def clinc150(data: Path, encode: Encode, seed: int) -> TrainedHead:
         trained_on="CLINC150 train, val, oos_train (Larson et al. 2019, CC BY 3.0)",
         split="accuracy on val; out-of-scope on every second of val and all of oos_val",
         figures=(
-            Figure("CLINC150 intent accuracy in scope", right, int(fresh.sum()), "94 %", 0.94),
+            Figure("CLINC150 intent accuracy in scope", right, int(fresh.sum()), Bar(0.94)),
             Figure(
                 "out-of-scope AUROC",
                 _auroc(inside, outside),
                 len(inside) + len(outside),
-                "0.94",
-                0.94,
+                Bar(0.94),
             ),
             Figure(
                 f"  caught, at {DECLINED_IN_SCOPE:.0%} of those in scope",
@@ -208,7 +205,7 @@ def sentiment(data: Path, encode: Encode, seed: int) -> TrainedHead:
         ),
         split=f"{FOLDS} folds over the deduplicated rows, seed {seed}",
         figures=(
-            Figure("sentiment accuracy", _share(right[opinions]), len(reviews), "88 %", 0.88),
+            Figure("sentiment accuracy", _share(right[opinions]), len(reviews), Bar(0.88)),
             Figure("  positive or negative alone", _share(same_side[opinions]), len(reviews)),
             Figure("  factual questions called neutral", _share(right[~opinions]), len(questions)),
         ),

@@ -14,37 +14,36 @@ from infra.settings.connections import RedisSettings
 
 SOCKET_TIMEOUT_S = 5.0
 POOL_WAIT_S = 5.0
+CONNECTIONS_MAX = 16
 
 
-def open_redis(settings: RedisSettings, *, connections_max: int = 16) -> Redis:
+def open_redis(settings: RedisSettings, *, connections_max: int = CONNECTIONS_MAX) -> Redis:
     """A client that speaks bytes and connects at its first command.
 
     A command that meets a broken connection is sent once more over a new one, so every write must
     be one that may be repeated.
     """
-    pool = BlockingConnectionPool.from_url(
-        settings.url,
-        max_connections=connections_max,
-        timeout=POOL_WAIT_S,
-        **(_options(settings) | {"retry": Retry(NoBackoff(), 1)} | settings.options),
-    )
-    return Redis(connection_pool=pool)
+    options = _options(settings, connections_max, Retry(NoBackoff(), 1))
+    return Redis.from_pool(BlockingConnectionPool.from_url(settings.url, **options))
 
 
 def open_blocking_redis(settings: RedisSettings) -> redis.Redis:
     """The same for code that has no event loop."""
-    retry = redis.retry.Retry(NoBackoff(), 1)
-    options = _options(settings) | {"retry": retry} | settings.options
-    return redis.Redis.from_url(settings.url, **options)
+    options = _options(settings, CONNECTIONS_MAX, redis.retry.Retry(NoBackoff(), 1))
+    return redis.Redis.from_pool(redis.BlockingConnectionPool.from_url(settings.url, **options))
 
 
-def _options(settings: RedisSettings) -> dict[str, Any]:
+def _options(settings: RedisSettings, connections_max: int, retry: Any) -> dict[str, Any]:
+    """Ours, under those of the settings: every option of a connection and of its pool."""
     options: dict[str, Any] = {
+        "max_connections": connections_max,
+        "timeout": POOL_WAIT_S,
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "retry": retry,
     }
     if settings.username:
         options["username"] = settings.username
     if settings.password is not None:
         options["password"] = settings.password.get_secret_value()
-    return options
+    return options | settings.options

@@ -121,6 +121,65 @@ def test_any_librdkafka_option_passes_through_as_librdkafka_wants_it(
     assert kafka.admin() == shared
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("3", 3),
+        ("0.5", 0.5),
+        ("false", False),
+        ("True", True),
+        ("required", "required"),
+        ("/etc/ca.pem", "/etc/ca.pem"),
+        ('"3"', "3"),
+        ("NaN", "NaN"),
+        ("null", "null"),
+        ("007", "007"),
+        ("", ""),
+    ],
+)
+@pytest.mark.parametrize("section", ["REDIS", "CLICKHOUSE", "REGISTRY"])
+def test_an_option_with_a_variable_of_its_own_is_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str, written: str, said: object
+) -> None:
+    monkeypatch.setenv(f"PARLEY_{section}__OPTIONS__SOMETHING", written)
+    (found,) = getattr(load_settings(tmp_path), section.lower()).options.values()
+    assert (found, type(found)) == (said, type(said))
+
+
+@pytest.mark.parametrize("name", ["PASSWORD", "USERNAME", "SSL_PASSWORD", "CLIENT_NAME"])
+def test_a_credential_or_a_name_is_text_whatever_it_looks_like(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for written in ("1234", "1e5", "true", '"quoted"'):
+        monkeypatch.setenv(f"PARLEY_REDIS__OPTIONS__{name}", written)
+        assert load_settings(tmp_path).redis.options == {name.lower(): written}
+
+
+def test_an_option_of_a_file_or_of_json_has_the_type_that_it_has_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('[redis.options]\ndb = 2\nencoding = "2"\npassword = 1234\n')
+    monkeypatch.setenv("PARLEY_REDIS__OPTIONS", '{"port": 3, "host": "3", "ssl": true}')
+    settings = load_settings(tmp_path)
+    in_file = {"db": 2, "encoding": "2", "password": "1234"}
+    assert settings.redis.options == {**in_file, "port": 3, "host": "3", "ssl": True}
+    assert "1234" not in json.dumps(settings.masked())
+
+
+def test_clickhouse_takes_groups_of_options_and_shows_no_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARLEY_CLICKHOUSE__OPTIONS__SETTINGS", '{"max_threads": 2}')
+    monkeypatch.setenv("PARLEY_CLICKHOUSE__OPTIONS__HEADERS", '{"X-Door": "s3cret"}')
+    settings = load_settings(tmp_path)
+    assert settings.clickhouse.options["settings"] == {"max_threads": 2}
+    assert settings.clickhouse.options["headers"] == {"X-Door": "s3cret"}
+    shown = json.dumps(settings.masked())
+    assert '"max_threads": 2' in shown
+    assert "s3cret" not in shown
+
+
 @pytest.mark.parametrize("written", ["https://a, https://b", '["https://a", "https://b"]'])
 def test_lists_come_from_the_environment_with_commas_or_as_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
@@ -148,13 +207,15 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(
 
 def test_a_misspelt_name_in_a_file_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
-    file.write_text('[gatway]\nport = 1\n[stages]\nbatchmax = 2\n[kafka]\npartitions = "many"\n')
+    file.write_text(
+        '[gatway]\nport = 1\n[stages]\nbatchmax = 2\n[kafka]\nreplication_factor = "many"\n'
+    )
     with pytest.raises(SettingsInvalid) as caught:
         load_settings(tmp_path)
     assert len(caught.value.problems) == 3
     assert f"file {file}: no setting gatway; did you mean gateway?" in caught.value.problems
     assert f"file {file}: no setting stages.batchmax; did you mean batch_max?" in str(caught.value)
-    assert "kafka.partitions" in str(caught.value)
+    assert "kafka.replication_factor" in str(caught.value)
     assert "many" not in str(caught.value)
 
 
@@ -226,7 +287,7 @@ def test_an_invalid_secret_is_not_quoted_in_the_error(
         load_settings(tmp_path)
     assert "s3cret" not in str(caught.value)
     with pytest.raises(ValidationError) as refused:
-        Settings(kafka={"partitions": "s3cret"})  # type: ignore[arg-type]
+        Settings(kafka={"replication_factor": "s3cret"})  # type: ignore[arg-type]
     assert "s3cret" not in str(refused.value)
 
 
@@ -242,6 +303,6 @@ def test_every_field_says_what_it_is_for_and_times_and_sizes_have_a_unit(tmp_pat
 def test_settings_cannot_be_changed_afterwards(tmp_path: Path) -> None:
     settings = load_settings(tmp_path)
     with pytest.raises(ValidationError):
-        settings.kafka.partitions = 3  # type: ignore[misc]
+        settings.kafka.replication_factor = 3  # type: ignore[misc]
     with pytest.raises(ValidationError):
         settings.data_dir = tmp_path  # type: ignore[misc]
