@@ -26,6 +26,12 @@ class TailLost(Exception):
 class ForeignLog(RuntimeError):
     """Redis belongs to another incarnation of the log by now."""
 
+    def __init__(self, who: object) -> None:
+        super().__init__(
+            f"{who!r}: Redis holds another incarnation of the log; this sink read the topic's id "
+            "before the topics were recreated, so it must start again"
+        )
+
 
 class Partition:
     """The sink's memory of one partition. Redis has the last word on all of it."""
@@ -90,8 +96,5 @@ def verdict(answer: list[Any], partition: Partition) -> tuple[bytes, list[int]]:
     if word == b"lost":
         raise TailLost(f"{partition!r}: Redis stands at {numbers[0]}")
     if word == b"foreign":
-        raise ForeignLog(
-            f"{partition!r}: Redis holds another incarnation of the log; this sink read the "
-            "topic's id before the topics were recreated, so it must start again"
-        )
+        raise ForeignLog(partition)
     return word, numbers

@@ -134,9 +134,14 @@ class Scripts:
         leading = _leading(guard, b"", next_offset)
         return Call(self._offset, keys, [*leading, *(seq for _, seq in reached)])
 
-    def claim(self, epoch: bytes, asked: Sequence[bytes], every: Sequence[bytes]) -> Call:
-        """Takes Redis for an epoch; answers with the offsets under the keys asked for."""
-        return Call(self._claim, (EPOCH, *asked, *every), (epoch, len(asked)))
+    def claim(
+        self, epoch: bytes, asked: Sequence[bytes], every: Sequence[bytes], *, may_replace: bool
+    ) -> Call:
+        """Takes Redis for an epoch; answers with the offsets under the keys asked for.
+
+        A Redis that holds another epoch refuses, unless that one may be replaced.
+        """
+        return Call(self._claim, (EPOCH, *asked, *every), (epoch, len(asked), int(may_replace)))
 
 
 def _keys(keys: ConversationKeys, guard: Guard) -> tuple[bytes, ...]:

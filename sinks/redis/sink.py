@@ -17,7 +17,7 @@ from sinks.redis.events import EventProjection
 from sinks.redis.keys import EPOCH, offset_key
 from sinks.redis.line import Line
 from sinks.redis.meter import Meter, NoMeter
-from sinks.redis.partition import Partition, TailLost
+from sinks.redis.partition import ForeignLog, Partition, TailLost
 from sinks.redis.pieces import PieceProjection
 from sinks.redis.scripts import Scripts, redis_failures, run
 from sinks.redis.texts import Opener
@@ -29,7 +29,9 @@ class RedisSink:
     """Folds events and streamed text into the read models of frontends (`sinks.port.Sink`).
 
     `epoch` is the id of the events topic, as Kafka's admin client gives it. Offsets of another
-    epoch are forgotten at `assigned`, and conversations of it as their first event comes.
+    epoch are forgotten at the first `assigned`, and conversations of it as their first event
+    comes. Another epoch that is found in Redis later is a newer log's: `assigned`, `write` and
+    `check` then raise `ForeignLog`, since only a process that starts again learns the new id.
 
     `write` may answer with a position before its batch, when Redis was emptied or rolled back
     under it: the engine must go on from there.
@@ -52,6 +54,7 @@ class RedisSink:
         self._events = EventProjection(*parts)
         self._pieces = PieceProjection(*parts)
         self._partitions: dict[TopicPartition, Partition] = {}
+        self._has_claimed = False
 
     def __repr__(self) -> str:
         return f"RedisSink({len(self._partitions)} partitions, epoch {self._epoch.decode()})"
@@ -105,12 +108,14 @@ class RedisSink:
     async def check(self) -> Mapping[TopicPartition, Position]:
         """Where to go back to, for partitions that Redis lost the tail of while nothing came.
 
-        Call it now and then, never during a `write`. Raises `Unavailable`.
+        Call it now and then, never during a `write`. Raises `Unavailable` and `ForeignLog`.
         """
         partitions = list(self._partitions.items())
         keys = [offset_key(*source) for source, _ in partitions]
         with redis_failures():
             epoch, *offsets = await self._line.ask_one(b"MGET", EPOCH, *keys)
+        if self._has_claimed and epoch not in (None, self._epoch):
+            raise ForeignLog(self)
         lost = [
             source
             for (source, partition), offset in zip(partitions, offsets, strict=True)
@@ -139,7 +144,12 @@ class RedisSink:
     async def _claim(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
         every = [offset_key(t.name, p) for t in self.topics for p in range(t.partitions)]
         asked = [offset_key(*source) for source in sources]
-        (offsets,) = await run(self._line, [self._scripts.claim(self._epoch, asked, every)])
+        may_replace = not self._has_claimed
+        call = self._scripts.claim(self._epoch, asked, every, may_replace=may_replace)
+        ((word, *offsets),) = await run(self._line, [call])
+        if word == b"foreign":
+            raise ForeignLog(self)
+        self._has_claimed = True
         for source, offset in zip(sources, offsets, strict=True):
             self._partitions[source] = Partition(*source, offset)
         return {source: Position(offset) for source, offset in zip(sources, offsets, strict=True)}
