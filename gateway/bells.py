@@ -11,11 +11,11 @@ import math
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import orjson
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
 
 from gateway.read_model import Logged, logged_from
 from gateway.stopping import stop
@@ -50,13 +50,32 @@ class Feed:
     def __init__(self, conversation: str, *, merge_s: float, merge_bytes: int) -> None:
         self.listeners: set[Listener] = set()
         self.attached = asyncio.Event()
-        self._merge = TokenMerge(conversation, wait_s=merge_s, bytes_max=merge_bytes)
+        self._new_merge = partial(TokenMerge, conversation, wait_s=merge_s, bytes_max=merge_bytes)
+        self._merge = self._new_merge()
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
     def ring(self, frame: bytes) -> None:
-        """A message of the conversation's channel."""
-        content = orjson.loads(frame)
+        """A message of the conversation's channel; after one that can't be read all catch up."""
+        try:
+            self._take(orjson.loads(frame), frame)
+        except Exception as error:
+            # The error's own words may quote the frame, so only its kind is logged.
+            _LOG.warning("a live frame can't be read: %s", type(error).__name__)
+            self._stop_timer()
+            self._merge = self._new_merge()
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Tells every listener to read again, as something may be missing."""
+        for listener in tuple(self.listeners):
+            listener.on_attached()
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        self._stop_timer()
+
+    def _take(self, content: dict[str, Any], frame: bytes) -> None:
         if content["t"] == "event":
             # Whatever waits is older than this event.
             self._flush()
@@ -75,20 +94,18 @@ class Feed:
             )
             self._set_timer()
 
-    def close(self) -> None:
-        """Nobody listens any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-
     def _set_timer(self) -> None:
         due = self._merge.due_at
         if due is not None and self._timer is None:
             self._timer = self._loop.call_at(due, self._flush)
 
-    def _flush(self) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _flush(self) -> None:
+        self._stop_timer()
         self._spread(self._merge.flush(self._loop.time()))
 
     def _spread(self, stretches: list[Stretch]) -> None:
@@ -159,8 +176,7 @@ class Bells:
     def all_catch_up(self) -> None:
         """Tells every listener to read again, as after a change of the epoch."""
         for feed in tuple(self._feeds.values()):
-            for listener in tuple(feed.listeners):
-                listener.on_attached()
+            feed.catch_up()
 
     async def _run(self) -> None:
         failures = 0
@@ -171,7 +187,8 @@ class Bells:
                 failures = 0
                 self._on_state(True)
                 await self._follow(connection)
-            except (RedisError, OSError, TimeoutError) as error:
+            # Whatever it is: without this task no socket hears of anything.
+            except Exception as error:
                 _LOG.warning("live frames from Redis stopped: %s", type(error).__name__)
             finally:
                 self._lost()
@@ -246,8 +263,7 @@ class Bells:
             feed.ring(message[2])
         elif kind == b"subscribe":
             feed.attached.set()
-            for listener in tuple(feed.listeners):
-                listener.on_attached()
+            feed.catch_up()
 
 
 async def _send(connection: AbstractConnection, verb: str, channels: list[bytes]) -> None:

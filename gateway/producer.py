@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -62,14 +61,8 @@ class CommandProducer:
         self._stopping = threading.Event()
         self._broken = threading.Event()
         self._producer = self._open()
-        self.last_ack = time.monotonic()
         self._thread = threading.Thread(target=self._collect, name="kafka-acks", daemon=True)
         self._thread.start()
-
-    @property
-    def in_flight(self) -> int:
-        """Records that are not yet durable."""
-        return self._in_flight
 
     def produce(self, topic: str, key: bytes, value: bytes, headers: Headers, done: Done) -> None:
         """Queues a record; `done` follows. Raises `Refused` (temporary) when the queue is full."""
@@ -151,11 +144,7 @@ class CommandProducer:
         while self._reports:
             done, error = self._reports.popleft()
             self._in_flight -= 1
-            if error is None:
-                self.last_ack = time.monotonic()
-                done(None)
-            else:
-                done(_refusal(error))
+            done(None if error is None else _refusal(error))
         if self._in_flight == 0:
             self._idle.set()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import tempfile
 import threading
@@ -21,6 +22,8 @@ from schemas.avro_types import AvroSchema, record_schema
 from schemas.failures import Unavailable
 from schemas.topics import Topic
 
+_LOG = logging.getLogger(__name__)
+
 NOT_FOUND = frozenset((40401, 40402, 40403, 404))
 COMPATIBILITY = "FULL_TRANSITIVE"
 
@@ -33,7 +36,7 @@ class SchemaRegistry:
     """Implements `schemas.wire.SchemaIds`. Thread-safe.
 
     `cache_file` holds what this registry said before; it must go with the registry's data, since
-    a registry that was emptied gives other ids.
+    a registry that was emptied gives other ids. `timeout_ms` bounds the wait for one answer.
     """
 
     def __init__(
@@ -41,11 +44,12 @@ class SchemaRegistry:
         url: str,
         *,
         cache_file: Path | None = None,
+        timeout_ms: int = 5000,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self.url = url
         self._client = SchemaRegistryClient(
-            {"url": url, "timeout": 5, "max.retries": 0, **(options or {})}
+            {"url": url, "timeout": timeout_ms / 1000, "max.retries": 0, **(options or {})}
         )
         self._cache_file = cache_file
         self._lock = threading.Lock()
@@ -137,7 +141,7 @@ class SchemaRegistry:
             self._save()
 
     def _load(self) -> None:
-        if self._cache_file is None or not self._cache_file.exists():
+        if self._cache_file is None:
             return
         try:
             kept = json.loads(self._cache_file.read_text())
@@ -150,9 +154,19 @@ class SchemaRegistry:
     def _save(self) -> None:
         if self._cache_file is None:
             return
-        self._cache_file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=self._cache_file.parent, delete=False, suffix=".new"
-        ) as new:
-            json.dump({"ids": self._ids, "schemas": self._schemas}, new)
-        os.replace(new.name, self._cache_file)
+        folder, draft = self._cache_file.parent, None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, suffix=".new") as new:
+                draft = Path(new.name)
+                json.dump({"ids": self._ids, "schemas": self._schemas}, new)
+            os.replace(draft, self._cache_file)
+        except OSError as error:
+            _LOG.warning(
+                "schema ids can't be kept in %s (%s): the next process asks the registry again",
+                self._cache_file,
+                error.strerror,
+            )
+            if draft is not None:
+                with contextlib.suppress(OSError):
+                    draft.unlink()

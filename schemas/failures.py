@@ -2,8 +2,7 @@
 
     Failure
     ├── Invalid       this record can never be handled: dead letter, go on
-    ├── Unavailable   a dependency is away: pause, retry with back-off, never skip
-    └── Overloaded    too much at once: slow the sender down
+    └── Unavailable   a dependency is away: pause, retry with back-off, never skip
 
 Anything else that a stage raises is a defect and stops the process.
 """
@@ -29,11 +28,3 @@ class Invalid(Failure):
 
 class Unavailable(Failure):
     """Something outside is away; the same record can succeed later."""
-
-
-class Overloaded(Failure):
-    """The receiver is full; `retry_after_ms` says when to come back."""
-
-    def __init__(self, message: str, *, retry_after_ms: int) -> None:
-        super().__init__(message)
-        self.retry_after_ms = retry_after_ms

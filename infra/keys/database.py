@@ -26,6 +26,8 @@ from infra.keys.tables import DATA_KEYS, METADATA, STORE, STORE_VERSION
 _LOG = logging.getLogger(__name__)
 _SCHEMA_LOCK = 7_016_914_833
 """Any fixed number: processes that create the tables at once take this PostgreSQL lock."""
+_CUT_WAIT_MS = 200
+"""Longest wait for readers before SQLite's log is cut; those of this program take far less."""
 PLATFORM = {"tenant_id": "", "subject": "platform", "month": "", "version": 1}
 """Where the platform's own key stands among the data keys: no tenant, no month."""
 
@@ -37,6 +39,7 @@ class KeyDatabase:
         self._engine = engine
         self._writer = engine.execution_options(writes=True)
         self._is_sqlite = engine.dialect.name == "sqlite"
+        self._log_is_kept = False
 
     def __repr__(self) -> str:
         return self._engine.url.render_as_string(hide_password=True)
@@ -100,17 +103,41 @@ class KeyDatabase:
             created_at=int(time.time()),
         )
 
-    def overwrite_deleted(self) -> None:
+    def overwrite_deleted(self) -> bool:
         """Takes deleted rows out of SQLite's write-ahead log, which still holds the pages from
         before: they move into the file, where deleted content is overwritten.
+
+        Returns whether that is done. It can't be while somebody reads in one long transaction.
         """
         if not self._is_sqlite:
-            return
+            return True
         try:
             with contextlib.closing(self._engine.raw_connection()) as connection:
-                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except (sa.exc.DBAPIError, sqlite3.Error):
-            _LOG.warning("the key store's log still holds erased keys until it is written next")
+                done = _cut_log(connection.cursor())
+        except (sa.exc.SQLAlchemyError, sqlite3.Error):
+            done = False
+        if not done and not self._log_is_kept:
+            _LOG.warning(
+                "the log of key store %r may still hold erased keys: it can't be cut while "
+                "somebody reads the store in one long transaction, and is tried again until then",
+                self,
+            )
+        elif done and self._log_is_kept:
+            _LOG.info("the log of key store %r is cut: it holds no erased keys", self)
+        self._log_is_kept = not done
+        return done
+
+
+def _cut_log(cursor: Any) -> bool:
+    """Whether the log was cut. A checkpoint that has to wait does not fail, it says so."""
+    (wait_ms,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+    # Whoever wants to write waits as long as this does.
+    cursor.execute(f"PRAGMA busy_timeout={min(wait_ms, _CUT_WAIT_MS)}")
+    try:
+        ((busy, _, _),) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout={wait_ms}")
+    return not busy
 
 
 def open_database(address: str, timeout_ms: int) -> KeyDatabase:

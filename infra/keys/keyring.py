@@ -67,6 +67,8 @@ class Keyring:
         self._ciphers: Recent[tuple[str, str, str], AESGCM] = Recent(size)
         self._gone: Recent[tuple[str, str, str], str] = Recent(size)
         self._generation = store.generation()
+        # Whoever erased before this process began may have ended before the files were clean.
+        self._files_may_hold_erased = self._generation > 0
         self._stop = threading.Event()
         # Twice within the bound, so that one slow answer does not break the promise.
         self._pause_s = revalidate_ms / 2000
@@ -188,7 +190,8 @@ class Keyring:
         return deleted
 
     def refresh(self) -> None:
-        """Forgets everything that was erased since the last time.
+        """Forgets everything that was erased since the last time, and sees to it that the
+        store's files forget it too: whoever erased may have been kept from that, and be gone.
 
         Raises `KeyStoreUnavailable` when the store does not answer; nothing is forgotten then.
         """
@@ -197,6 +200,12 @@ class Keyring:
                 # Another thread may have looked further meanwhile.
                 self._generation = max(self._generation, erasures[-1].generation)
                 self._forget(erasures)
+            self._files_may_hold_erased = True
+        if self._files_may_hold_erased:
+            # Cleared first: what is erased meanwhile sets it again.
+            self._files_may_hold_erased = False
+            if not self.store.overwrite_deleted():
+                self._files_may_hold_erased = True
 
     def _forget(self, erasures: list[Erasure]) -> None:
         subjects = {(each.tenant_id, each.subject) for each in erasures if each.subject}
@@ -225,11 +234,19 @@ class Keyring:
         while not self._stop.wait(self._pause_s):
             try:
                 self.refresh()
-            except KeyStoreUnavailable as error:
+            # Whatever it is: who stops listening goes on opening what was erased.
+            except Exception as error:
                 if not away:
-                    _LOG.warning("%s; erasures are not heard of until then", error)
+                    _LOG.warning("%s; erasures are not heard of until then", _in_words(error))
                 away = True
             else:
                 if away:
                     _LOG.info("the key store answers again")
                 away = False
+
+
+def _in_words(error: Exception) -> str:
+    """What may be logged of an error: a database's own words may quote a statement's values."""
+    if isinstance(error, KeyStoreUnavailable):
+        return str(error)
+    return f"the key store answered with {type(error).__name__}: look at its database"

@@ -128,9 +128,9 @@ class KeyStore:
 
         Raises `KeyErased` when the key is gone for ever, `KeyMissing` when it never was here.
         """
+        if not _can_be_ours(tenant_id, subject, key_version):
+            raise KeyMissing("no key store gives a key of that name: a version is YYYY-MM/N")
         month, _, version = key_version.partition("/")
-        if not _MONTH.fullmatch(month) or not version.isdecimal() or len(version) > 9:
-            raise KeyMissing("a key version is not of the form YYYY-MM/N")
         with self._database.transaction() as connection:
             wrapped = connection.execute(
                 sa.select(DATA_KEYS.c.wrapped).where(
@@ -153,8 +153,9 @@ class KeyStore:
         One query for hundreds of keys, for replays; says nothing about why one is missing.
         """
         found: dict[str, list[DataKey]] = {}
-        chosen, months = set(wanted), {version.partition("/")[0] for _, version in wanted}
-        subjects = sorted({subject for subject, _ in wanted})
+        chosen = {name for name in wanted if _can_be_ours(tenant_id, *name)}
+        months = {version.partition("/")[0] for _, version in chosen}
+        subjects = sorted({subject for subject, _ in chosen})
         for start in range(0, len(subjects), _SUBJECTS_PER_QUERY):
             query = sa.select(
                 DATA_KEYS.c.subject, DATA_KEYS.c.month, DATA_KEYS.c.version, DATA_KEYS.c.wrapped
@@ -212,6 +213,13 @@ class KeyStore:
             self._note(connection, Erasure(generation, tenant_id, None, before_month))
         self._database.overwrite_deleted()
         return int(deleted)
+
+    def overwrite_deleted(self) -> bool:
+        """Takes erased keys out of the database's files; False if somebody holds that up.
+
+        Erasing and expiring do so as well, so this is for what they could not finish.
+        """
+        return self._database.overwrite_deleted()
 
     def generation(self) -> int:
         """The number of the newest erasure; 0 before the first."""
@@ -348,6 +356,15 @@ class KeyStore:
 
 def _of(table: sa.Table, tenant_id: str, subject: str) -> tuple[sa.ColumnElement[bool], ...]:
     return (table.c.tenant_id == tenant_id, table.c.subject == subject)
+
+
+def _can_be_ours(tenant_id: str, subject: str, key_version: str) -> bool:
+    """Whether a key can have this name; a database may fail at others instead of finding none."""
+    month, _, version = key_version.partition("/")
+    is_version = _MONTH.fullmatch(month) and version.isdecimal() and len(version) <= 9
+    return bool(is_version) and all(
+        part.isascii() and part.isprintable() for part in (tenant_id, subject)
+    )
 
 
 def _check_month(month: str) -> None:

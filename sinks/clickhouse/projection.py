@@ -27,7 +27,14 @@ from sinks.clickhouse.ranges import (
     next_step,
     pending_range,
 )
-from sinks.clickhouse.rows import OpenText, RetentionDays, event_row, text_row
+from sinks.clickhouse.rows import (
+    OpenText,
+    PrefetchKeys,
+    RetentionDays,
+    event_row,
+    redacted_text,
+    text_row,
+)
 from sinks.port import Commit, Delivery, Position, TopicPartition
 
 log = logging.getLogger(__name__)
@@ -52,6 +59,10 @@ def ninety_days(_: str) -> int:
     return 90
 
 
+def as_they_are_opened(_: object) -> None:
+    """Gets no key beforehand: each text asks for its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Batch:
     """The rows of a range, ready to insert."""
@@ -73,6 +84,7 @@ class ClickHouseSink:
         open_text: OpenText,
         dead_letter: DeadLetter,
         *,
+        prefetch_keys: PrefetchKeys = as_they_are_opened,
         retention_days: RetentionDays = ninety_days,
         database: str = "parley",
         generation: int = 1,
@@ -83,6 +95,7 @@ class ClickHouseSink:
         self._clickhouse = clickhouse
         self._open_text = open_text
         self._dead_letter = dead_letter
+        self._prefetch_keys = prefetch_keys
         self._retention_days = retention_days
         self._database = database
         self._generation = generation
@@ -184,6 +197,11 @@ class ClickHouseSink:
             self._clickhouse.insert_arrow(f"{self._database}.event_texts", batch.texts, settings)
 
     def _batch(self, records: Sequence[Delivery]) -> _Batch:
+        self._prefetch_keys(
+            (delivery.record.envelope.tenant_id, sealed)
+            for delivery in records
+            if (sealed := redacted_text(delivery.record)) is not None
+        )
         texts: list[Row] = [
             row
             for delivery in records

@@ -6,7 +6,7 @@ become rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, assert_never
 
@@ -33,6 +33,11 @@ from sinks.port import Delivery
 
 OpenText = Callable[[Sealed, str, str], str | None]
 """The text of a blob of a tenant's conversation; None once its key is gone.
+
+Raises `Unavailable` while the key store is away.
+"""
+PrefetchKeys = Callable[[Iterable[tuple[str, Sealed]]], None]
+"""Gets the keys of many blobs, each with its tenant, before they are opened.
 
 Raises `Unavailable` while the key store is away.
 """
@@ -68,16 +73,23 @@ def event_row(delivery: Delivery) -> Row:
     }
 
 
+def redacted_text(event: Any) -> Sealed | None:
+    """The text of an event that becomes a row, still sealed; None if it has none."""
+    match event:
+        case MessageAnalysed():
+            return event.redacted
+        case TurnCompleted():
+            return event.text
+        case _:
+            return None
+
+
 def text_row(delivery: Delivery, open_text: OpenText, retention_days: RetentionDays) -> Row | None:
     """The row of the event's redacted text; None if it has none, or none that can be read."""
     event = delivery.record
-    match event:
-        case MessageAnalysed():
-            sealed = event.redacted
-        case TurnCompleted():
-            sealed = event.text
-        case _:
-            return None
+    sealed = redacted_text(event)
+    if sealed is None:
+        return None
     envelope = event.envelope
     text = open_text(sealed, envelope.tenant_id, envelope.conversation_id)
     if text is None:

@@ -19,10 +19,12 @@ from processors.answering.context import EarlierTurn
 from schemas.events import Event, MessageAnalysed, TurnCompleted
 from schemas.failures import Failure
 from schemas.topics import conversation_key
-from sinks.redis.keys import FRAME, conversation_keys, entry_id
+from sinks.redis.keys import FRAME, ConversationKeys, conversation_keys, entry_id
 
 REMEMBERED_MAX = 20_000
 RECHECK_S = 0.02
+LOOK_S = 0.1
+"""What one look at Redis may take when there is no wait, or a shorter one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class History:
     ) -> tuple[tuple[EarlierTurn, ...], bool]:
         """The earlier turns, oldest first, and whether all that was asked for was found.
 
-        Waits a little for a Redis view that lags; then what is there has to do.
+        Waits a little for a Redis view that lags or is silent; then what is there has to do.
         """
         key = conversation_key(tenant_id, conversation_id)
         found: dict[int, Said] = {}
@@ -91,17 +93,25 @@ class History:
         self, tenant_id: str, conversation_id: str, seqs: Sequence[int], found: dict[int, Said]
     ) -> None:
         keys = conversation_keys(tenant_id, conversation_id)
+        try:
+            # A Redis that is silent without hanging up would be waited for by its client, twice.
+            async with asyncio.timeout(max(self._wait_s, LOOK_S)):
+                await self._look(keys, seqs, found)
+        except (RedisError, OSError, TimeoutError):
+            return  # the context is shorter by what is missing
+
+    async def _look(
+        self, keys: ConversationKeys, seqs: Sequence[int], found: dict[int, Said]
+    ) -> None:
+        """Reads until nothing is missing that may still come."""
         give_up_at = time.monotonic() + self._wait_s
         missing = list(seqs)
         while missing:
-            try:
-                pipe = self._redis.pipeline(transaction=False)
-                for seq in missing:
-                    pipe.xrange(keys.log, entry_id(seq), entry_id(seq))
-                replies = await pipe.execute()
-                head = int(await self._redis.hget(keys.view, "seq") or 0)
-            except (RedisError, OSError):
-                return
+            pipe = self._redis.pipeline(transaction=False)
+            for seq in missing:
+                pipe.xrange(keys.log, entry_id(seq), entry_id(seq))
+            replies = await pipe.execute()
+            head = int(await self._redis.hget(keys.view, "seq") or 0)
             for seq, entries in zip(missing, replies, strict=True):
                 for _, fields in entries:
                     _read_frame(seq, fields, found)

@@ -15,7 +15,7 @@ from schemas.avro_types import AvroSchema, record_schema
 from schemas.codec import RecordCodec
 from schemas.commands import ExpireTurn, SubmitMessage
 from schemas.events import CommandRejected, TurnRestarted, TurnStarted
-from schemas.failures import Failure, Invalid, Overloaded, Unavailable
+from schemas.failures import Failure, Invalid, Unavailable
 from schemas.topics import COMMANDS, DEAD_LETTERS, EVENTS, TOPICS, Topic, full_name
 from schemas.wire import HEADER_BYTES, TopicWire, schema_name
 
@@ -235,6 +235,6 @@ def test_a_dead_letter_has_room_for_the_largest_record_of_any_topic() -> None:
 
 
 def test_failures_are_told_apart_by_what_the_runtime_must_do() -> None:
-    for failure in (Invalid("code", "why"), Unavailable("why"), Overloaded("w", retry_after_ms=1)):
+    for failure in (Invalid("code", "why"), Unavailable("why")):
         assert isinstance(failure, Failure)
-    assert Overloaded("why", retry_after_ms=250).retry_after_ms == 250
+    assert not isinstance(Invalid("code", "why"), Unavailable)

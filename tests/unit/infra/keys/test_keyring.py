@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from infra.keys import KeyErased, KeyStoreUnavailable, open_key_store
 from infra.keys.keyring import Keyring, Recent
+from infra.keys.store import Erasure
 from infra.settings import Settings
 from infra.settings.connections import KeySettings
 
@@ -35,6 +38,14 @@ def take_away(ring: Keyring, keys: KeySettings) -> Path:
     path = Path(keys.url.removeprefix("sqlite:///"))
     path.rename(path.with_suffix(".away"))
     return path
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Waits for a condition."""
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline, "it does not come true"
+        time.sleep(0.01)
 
 
 def test_what_was_not_used_for_longest_is_forgotten_first() -> None:
@@ -131,3 +142,30 @@ def test_a_key_read_before_an_erasure_is_not_remembered_after_it(
     monkeypatch.setattr(ring.store, "key", read_then_erase)
     ring.cipher(TENANT, alice, f"{MONTH}/1")
     assert not ring.cipher_known(TENANT, alice, f"{MONTH}/1")
+
+
+def test_erasures_are_heard_of_after_an_error_that_nobody_expects(
+    keys: KeySettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_key_store(keys)
+    ask, asked = store.erasures_since, []
+
+    def asks(generation: int) -> list[Erasure]:
+        asked.append(generation)
+        if len(asked) == 1:
+            raise sa.exc.ProgrammingError(
+                "SELECT", {"subject": "alice"}, Exception("no such table")
+            )
+        return ask(generation)
+
+    monkeypatch.setattr(store, "erasures_since", asks)
+    followed = Keyring(store, size=3, revalidate_ms=20)
+    alice = followed.identity(TENANT, "alice", MONTH).subject
+    until(lambda: len(asked) > 1)
+    elsewhere = open_key_store(keys)
+    elsewhere.erase_subject(TENANT, alice)
+    until(lambda: not followed.current_known(TENANT, alice, MONTH))
+    followed.close()
+    elsewhere.close()
+    assert "ProgrammingError" in caplog.text
+    assert "alice" not in caplog.text

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ import sqlalchemy as sa
 
 from infra.keys import KeyStoreUnusable, open_key_store, read_or_create_secret
 from infra.keys.database import open_database
+from infra.keys.keyring import Keyring
 from infra.keys.secret_file import parse_secret
 from infra.keys.tables import DATA_KEYS, SUBJECTS
 from infra.keys.wrapping import MasterKey, netstrings
@@ -50,26 +55,99 @@ def test_store_and_master_key_are_private_files(tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
 
 
+def wrapped_keys(keys: KeySettings, subject: str) -> list[bytes]:
+    """The keys of a subject as they are stored."""
+    with closing(open_database(keys.url, 500)) as database, database.transaction() as connection:
+        return [
+            connection.execute(sa.select(column).filter_by(subject=subject)).scalar_one()
+            for column in (DATA_KEYS.c.wrapped, SUBJECTS.c.hmac_key)
+        ]
+
+
+def on_disk(folder: Path, wrapped: list[bytes]) -> list[bool]:
+    """Of each key whether a file of the store holds it."""
+    files = [path.read_bytes() for path in folder.glob("keys.db*")]
+    return [any(key in file for file in files) for key in wrapped]
+
+
 def test_an_erased_key_is_gone_from_the_files_wrapped_as_it_was(tmp_path: Path) -> None:
     keys = Settings(data_dir=tmp_path).keys
     store = open_key_store(keys)
     subject = store.contact("bank", "alice", "2026-11")[0].subject
     bystander = open_key_store(keys)
-    database = open_database(keys.url, 500)
-    with database.transaction() as connection:
-        wrapped = [
-            connection.execute(sa.select(DATA_KEYS.c.wrapped).filter_by(subject=subject)).scalar(),
-            connection.execute(sa.select(SUBJECTS.c.hmac_key).filter_by(subject=subject)).scalar(),
-        ]
-
-    def on_disk(key: bytes) -> bool:
-        return any(key in path.read_bytes() for path in tmp_path.glob("keys.db*"))
-
-    assert [on_disk(key) for key in wrapped] == [True, True]
+    wrapped = wrapped_keys(keys, subject)
+    assert on_disk(tmp_path, wrapped) == [True, True]
     store.erase_subject("bank", subject)
-    assert [on_disk(key) for key in wrapped] == [False, False]
-    for opened in (store, bystander, database):
+    assert on_disk(tmp_path, wrapped) == [False, False]
+    for opened in (store, bystander):
         opened.close()
+
+
+@contextmanager
+def long_read(keys: KeySettings) -> Iterator[sqlite3.Connection]:
+    """A process that stays inside one transaction."""
+    with closing(sqlite3.connect(keys.url.removeprefix("sqlite:///"))) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM data_keys").fetchone()
+        yield connection
+
+
+def erased_meanwhile(keys: KeySettings, subject: str) -> None:
+    """What a process does that erases and ends."""
+    store = open_key_store(keys)
+    store.erase_subject("bank", subject)
+    store.close()
+
+
+def follow_by_hand(keys: KeySettings) -> Keyring:
+    return Keyring(open_key_store(keys), size=10, revalidate_ms=3_600_000)
+
+
+def test_a_key_that_a_long_read_keeps_is_gone_after_it_and_until_then_there_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = Settings(data_dir=tmp_path).keys
+    ring = follow_by_hand(keys)
+    subject = ring.identity("bank", "alice", "2026-11").subject
+    wrapped = wrapped_keys(keys, subject)
+    with long_read(keys) as reader:
+        erased_meanwhile(keys, subject)
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "may still hold erased keys" in caplog.text
+        ring.refresh()
+        assert on_disk(tmp_path, wrapped) == [True, True]
+        reader.rollback()
+        ring.refresh()
+        assert on_disk(tmp_path, wrapped) == [False, False]
+    ring.close()
+
+
+def test_a_process_that_begins_after_the_erasure_takes_the_key_out_of_the_files_as_well(
+    tmp_path: Path,
+) -> None:
+    keys = Settings(data_dir=tmp_path).keys
+    with closing(open_key_store(keys)) as store:
+        subject = store.contact("bank", "alice", "2026-11")[0].subject
+    wrapped = wrapped_keys(keys, subject)
+    with long_read(keys) as reader:
+        erased_meanwhile(keys, subject)
+        assert any(on_disk(tmp_path, wrapped))
+        ring = follow_by_hand(keys)
+        reader.rollback()
+        ring.refresh()
+        assert on_disk(tmp_path, wrapped) == [False, False]
+    ring.close()
+
+
+def test_a_long_read_keeps_nobody_from_the_store_while_a_key_is_erased(tmp_path: Path) -> None:
+    keys = Settings(data_dir=tmp_path, keys={"timeout_ms": 20_000}).keys
+    with closing(follow_by_hand(keys)) as ring:
+        subject = ring.identity("bank", "alice", "2026-11").subject
+        with long_read(keys):
+            began = time.monotonic()
+            ring.erase_subject("bank", subject)
+            ring.identity("bank", "bob", "2026-11")
+            assert time.monotonic() - began < 10
 
 
 def test_a_wrapped_key_opens_in_its_own_place_only() -> None:

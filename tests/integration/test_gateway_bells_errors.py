@@ -1,0 +1,52 @@
+"""The live feed on a real Redis outlives what nobody expects."""
+
+from __future__ import annotations
+
+import redis.asyncio
+from redis_sink_parts import RedisServer
+from test_gateway_bells import EVENT, KEYS, Heard, until
+
+from gateway.bells import Bells
+from gateway.server import _pubsub_connections
+from infra.settings.connections import RedisSettings
+
+
+async def test_a_malformed_frame_costs_neither_the_connection_nor_the_next_frame(
+    server: RedisServer, connection: redis.asyncio.Redis
+) -> None:
+    states: list[bool] = []
+    bells = Bells(_pubsub_connections(RedisSettings(url=server.url)), on_state=states.append)
+    bells.start()
+    heard = Heard()
+    feed = bells.attach(KEYS, "c-1", heard)
+    await until(feed.attached.is_set)
+    await connection.publish(KEYS.bell, b"no frame")
+    await connection.publish(KEYS.bell, EVENT)
+    await until(lambda: [event.seq for event in heard.events] == [1])
+    assert states == [True]
+    assert heard.attached == 2, "once when it was attached, once since something may be missing"
+    await bells.close()
+
+
+class Clumsy(Heard):
+    """A listener with a defect that shows once."""
+
+    def on_attached(self) -> None:
+        super().on_attached()
+        if self.attached == 1:
+            raise RuntimeError("the first time")
+
+
+async def test_an_error_that_nobody_expects_costs_a_connection_and_the_feed_goes_on(
+    server: RedisServer, connection: redis.asyncio.Redis
+) -> None:
+    states: list[bool] = []
+    bells = Bells(_pubsub_connections(RedisSettings(url=server.url)), on_state=states.append)
+    bells.start()
+    heard = Clumsy()
+    bells.attach(KEYS, "c-1", heard)
+    await until(lambda: heard.attached == 2)
+    assert states == [True, False, True]
+    await connection.publish(KEYS.bell, EVENT)
+    await until(lambda: [event.seq for event in heard.events] == [1])
+    await bells.close()
