@@ -23,6 +23,8 @@ REQUIRED = ("iss", "aud", "exp", "sub", "tenant_id")
 ROLES = frozenset(("user", "agent", "supervisor", "analyst", "admin"))
 SUBPROTOCOL = "chat.v1"
 TOKEN_SUBPROTOCOL = "base64url.bearer."
+EXPIRES_AT_MAX = 253_402_300_800
+"""The year 10000; what lies behind it was not counted in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ class Verifier:
         """
         try:
             header = jwt.get_unverified_header(token)
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            # Nobody has signed this yet: it may be no text at all, or nested without end.
             raise Ended(BAD_TOKEN, "the token is not a JWT") from None
         algorithm = header.get("alg")
         key_id = header.get("kid")
@@ -115,19 +118,27 @@ class Verifier:
             raise Ended(BAD_TOKEN, "the token is from another issuer") from None
         except jwt.MissingRequiredClaimError as error:
             raise Ended(BAD_TOKEN, f"the token has no {error.claim}") from None
-        except (jwt.PyJWTError, ValueError, TypeError):
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
             raise Ended(BAD_TOKEN) from None
 
     def _caller(self, claims: dict[str, Any]) -> Caller:
         tenant, sub, roles = claims["tenant_id"], claims["sub"], claims.get("roles", [])
         if not isinstance(tenant, str) or not is_tenant_id(tenant):
             raise Ended(BAD_TOKEN, "tenant_id must be 1 to 63 of a-z, 0-9 and '-'")
-        if not isinstance(sub, str) or not 0 < len(sub) <= 256:
+        if not isinstance(sub, str) or not 0 < len(sub) <= 256 or not _is_unicode(sub):
             raise Ended(BAD_TOKEN, "sub must be 1 to 256 characters")
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
             raise Ended(BAD_TOKEN, "roles must be a list of names")
+        expires_at = int(claims["exp"])
+        if expires_at > EXPIRES_AT_MAX:
+            raise Ended(BAD_TOKEN, "exp must be in seconds since 1970")
         # Roles that mean nothing here belong to other products of the same issuer.
-        return Caller(tenant, sub, frozenset(roles) & ROLES, float(claims["exp"]))
+        return Caller(tenant, sub, frozenset(roles) & ROLES, float(expires_at))
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can carry half of a surrogate pair, and UTF-8 can't."""
+    return not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 @dataclass(frozen=True, slots=True)

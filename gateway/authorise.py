@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
-from gateway.read_model import ReadModel
+from gateway.read_model import Logged, Page, ReadModel, View
 from gateway.refusals import ErrorCode, Refused
 from schemas.failures import Unavailable
 
@@ -13,12 +14,32 @@ READING_ROLES = frozenset(("agent", "supervisor", "admin"))
 OWNERS_MAX = 50_000
 
 
-def may_read(owner: str | None, subject: str, roles: frozenset[str]) -> bool:
-    """Whether a caller may see a conversation; one without an owner holds nothing to see.
+def may_read(owner: str, subject: str, roles: frozenset[str]) -> bool:
+    """Whether a caller may see a conversation, and go on to see it.
 
+    One without an owner is nobody's: who were let in now would read what its owner says later.
     The tenant needs no check here: it is part of every key, and comes from the token alone.
     """
-    return owner is None or owner == subject or not READING_ROLES.isdisjoint(roles)
+    return owner == subject or not READING_ROLES.isdisjoint(roles)
+
+
+def before_owner(page: Page, seq: int, is_own: Callable[[str], bool]) -> Page:
+    """What a caller that has events up to `seq` may see of a conversation without an owner.
+
+    Its log holds refused commands and nothing else, since the first message makes its author the
+    owner. The caller's own, told by their `mid`, are shown as far as they follow each other; from
+    somebody else's on, all is for whoever becomes the owner.
+    """
+    if seq > page.head:
+        seq = 0
+    shown: list[Logged] = []
+    for event in page.events:
+        if event.seq != seq + len(shown) + 1 or event.mid is None or not is_own(event.mid):
+            break
+        shown.append(event)
+    head = seq + len(shown)
+    view = View(head, page.epoch, "", b"{}") if head else None
+    return Page(page.epoch, view, tuple(shown), None)
 
 
 class Owners:

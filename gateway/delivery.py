@@ -116,6 +116,9 @@ class Delivery:
         state = snapshot_state(page.view, page.answer) if page.view else b"{}"
         self._outbox.put(replies.snapshot(self._conversation, page.epoch, page.head, state))
         self.snapshots += 1
+        if page.epoch != self.epoch:
+            # A log that began anew gives the ids of its turns again.
+            self._over = ""
         self.epoch, self.seq = page.epoch, page.head
         answer = page.answer
         self._answer = (

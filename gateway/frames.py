@@ -5,6 +5,7 @@ What a frame means, and whether its sender may send it, is decided elsewhere.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar
 
 import orjson
@@ -171,6 +172,8 @@ FRAMES: dict[str, type[ClientFrame]] = {
 }  # fmt: skip
 RESERVED = frozenset(("answer", "handover", "reply"))
 """Kinds of the protocol that this gateway does not do."""
+UNION_BRANCHES = frozenset(("int", "str", "constrained-int", "constrained-str"))
+FIELD_NAME = re.compile(r"[a-z_]{1,32}")
 
 
 class FrameRefused(Refused):
@@ -221,8 +224,11 @@ def _id_of(raw: dict[str, Any]) -> int | str | None:
 def _problem(kind: str, error: ValidationError) -> str:
     """The first fault as `send.body.text: …`; pydantic's union branches are not part of a path."""
     fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    names = [str(part) for part in fault["loc"] if not (isinstance(part, str) and "[" in part)]
-    path = ".".join([kind, *(n for n in names if n not in ("int", "str"))])
+    names = [str(part) for part in fault["loc"] if str(part) not in UNION_BRANCHES]
+    if fault["type"] == "extra_forbidden" and not FIELD_NAME.fullmatch(names[-1]):
+        # An unknown field's name is the client's own text, of any length.
+        names[-1] = "…"
+    path = ".".join([kind, *names])
     if fault["type"] == "string_too_short" and names[-1:] == ["text"]:
         return f"{path}: the text is empty"
     return f"{path}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"

@@ -1,6 +1,7 @@
-"""How much one person may ask for: commands per second, and sockets at a time.
+"""How much one person may ask for: commands and subscriptions per second, sockets at a time.
 
-Commands are counted in Redis for all gateways together, and in this process while Redis is away.
+Commands are counted in Redis for all gateways together, and in this process while Redis is away;
+what is one socket's is counted in this process in any case.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ REDIS_WAIT_S = 0.25
 REDIS_PAUSE_S = 1.0
 """After Redis did not answer, it is left alone for this long."""
 SUBJECTS_MAX = 20_000
+SUBSCRIBES_PER_S = 20.0
 
 Who = tuple[str, str]
 """Tenant and pseudonym."""
@@ -68,15 +70,7 @@ class CommandLimit:
 
     async def check(self, who: Who) -> None:
         """Raises `Refused` with the time to wait when `who` sends too much."""
-        wait_us = await self._wait_us(who)
-        if wait_us:
-            wait_ms = -(-wait_us // 1000)
-            raise Refused(
-                ErrorCode.RATE_LIMITED,
-                f"too many commands: try again in {wait_ms} ms",
-                temporary=True,
-                retry_after_ms=wait_ms,
-            )
+        _pass_or_refuse(await self._wait_us(who), "commands")
 
     async def _wait_us(self, who: Who) -> int:
         now = time.monotonic()
@@ -97,6 +91,31 @@ class CommandLimit:
             return int(await self._line.ask_one(b"EVALSHA", self._sha, *rest))
         except NoScriptError:
             return int(await self._line.ask_one(b"EVAL", self._script, *rest))
+
+
+class SubscribeLimit:
+    """How often one socket may subscribe or bring a new token, each of which costs reads or a
+    signature. Everything that it may follow can begin at once, and once again.
+    """
+
+    def __init__(self, subscriptions: int) -> None:
+        self._rate = Gcra(SUBSCRIBES_PER_S, 2 * subscriptions, keys_max=1)
+
+    def check(self) -> None:
+        """Raises `Refused` with the time to wait when the socket asks too often."""
+        wait_us = self._rate.wait_us(("", ""), time.monotonic_ns() // 1000)
+        _pass_or_refuse(wait_us, "subscriptions or tokens")
+
+
+def _pass_or_refuse(wait_us: int, what: str) -> None:
+    if wait_us:
+        wait_ms = -(-wait_us // 1000)
+        raise Refused(
+            ErrorCode.RATE_LIMITED,
+            f"too many {what}: try again in {wait_ms} ms",
+            temporary=True,
+            retry_after_ms=wait_ms,
+        )
 
 
 class SocketLimit:

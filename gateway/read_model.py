@@ -47,6 +47,7 @@ class Logged(NamedTuple):
     turn: str | None
     attempt: int | None
     frame: bytes
+    mid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ def logged_from(content: dict[str, Any], frame: bytes, seq: int | None = None) -
         content.get("turn"),
         attempt if isinstance(attempt, int) else None,
         frame,
+        content.get("mid"),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import assert_never
 
@@ -29,6 +30,7 @@ from gateway.frames import (
     Subscribe,
     Unsubscribe,
 )
+from gateway.limits import SubscribeLimit
 from gateway.outbox import Outbox
 from gateway.refusals import Ended, ErrorCode, Refused, temporary
 from gateway.services import Services
@@ -36,6 +38,9 @@ from gateway.subscription import Reader, Subscription
 from schemas.failures import Unavailable
 
 FrameId = int | str | None
+
+COMMANDS_KEPT = 64
+"""Latest commands of a socket whose refusal is shown even before the conversation has an owner."""
 
 
 class Session:
@@ -57,6 +62,8 @@ class Session:
         self._who = (author.tenant_id, author.identity.subject)
         self._on_broken = on_broken
         self._subscriptions: dict[str, Subscription] = {}
+        self._subscribe_limit = SubscribeLimit(services.settings.subscriptions)
+        self._commands: deque[tuple[str, str]] = deque(maxlen=COMMANDS_KEPT)
         self._in_flight = 0
         self._settled = asyncio.Event()
         self._settled.set()
@@ -92,7 +99,8 @@ class Session:
         try:
             await self._take(frame)
         except Refused as refused:
-            self.refuse(frame.id, refused)
+            # A client knows what to subscribe to again by the conversation alone.
+            self.refuse(frame.id, refused, frame.c if isinstance(frame, Subscribe) else None)
 
     def refuse(self, frame_id: FrameId, refused: Refused, conversation: str | None = None) -> None:
         """Answers `err`."""
@@ -104,11 +112,14 @@ class Session:
             case Send() | Feedback() | Cancel() | Close():
                 await self._submit(frame)
             case Subscribe():
+                self._subscribe_limit.check()
                 self.subscribe(frame.id, frame)
             case Unsubscribe():
+                # Never refused: a socket would go on to carry what nobody wants.
                 self._drop(frame.c)
                 self._outbox.put(replies.ok(frame.id, None))
             case Auth():
+                self._subscribe_limit.check()
                 await self._renew(frame)
             case Ack() | Pong():
                 pass
@@ -130,7 +141,7 @@ class Session:
         self._drop(position.c)
         services = self._services
         subscription = Subscription(
-            Reader(self._author.tenant_id, self._author.identity.subject, self.caller.roles),
+            self._reader(),
             position.c,
             bells=services.bells,
             read_model=services.read_model,
@@ -139,10 +150,14 @@ class Session:
             on_broken=self._on_broken,
             on_owner=services.owners.learn,
             on_opened=self._opened,
+            is_own=lambda mid: (position.c, mid) in self._commands,
         )
         self._subscriptions[position.c] = subscription
         services.metrics.subscriptions.inc()
         subscription.open(frame_id, position)
+
+    def _reader(self) -> Reader:
+        return Reader(self._author.tenant_id, self._author.identity.subject, self.caller.roles)
 
     def _opened(self, kind: str) -> None:
         if kind == "slow":
@@ -179,6 +194,7 @@ class Session:
             self._services.metrics.send_seconds.observe(time.perf_counter() - began)
             self._outbox.put(replies.ok(frame.id, frame.mid, known))
 
+        self._commands.append((frame.c, frame.mid))
         await self._services.desk.submit(self._author, frame, answer)
         # No report can come before this line: reports reach the loop by a call of their own.
         self._in_flight += 1
@@ -193,5 +209,8 @@ class Session:
             raise temporary(str(error)) from None
         if not self.caller.same_person(caller):
             raise Ended(IDENTITY_CHANGED)
-        self.caller = caller
+        roles, self.caller = self.caller.roles, caller
         self._outbox.put(replies.ok(frame.id, None))
+        if caller.roles != roles:
+            for subscription in self._subscriptions.values():
+                subscription.judge_again(self._reader())

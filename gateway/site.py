@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import orjson
 from aiohttp import web
@@ -79,12 +79,20 @@ def from_this_machine(request: web.Request) -> bool:
     if any(name in request.headers for name in PROXY_HEADERS):
         return False
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    if origin is not None and _split(origin).netloc != request.host:
         return False
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         return False
-    name = urlsplit(f"//{request.host}").hostname or ""
+    name = _split(f"//{request.host}").hostname or ""
     return _is_loopback(request.remote or "") and (name == "localhost" or _is_loopback(name))
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none of one that is malformed."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _is_loopback(address: str) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway import replies
-from gateway.authorise import may_read
+from gateway.authorise import before_owner, may_read
 from gateway.bells import Bells
 from gateway.delivery import Delivery, resumable
 from gateway.frames import Position
@@ -68,6 +68,7 @@ class Subscription:
         on_broken: Callable[[], None],
         on_owner: Callable[[str, str, str], None] = lambda tenant, conversation, owner: None,
         on_opened: Opened = lambda kind: None,
+        is_own: Callable[[str], bool] = lambda mid: False,
     ) -> None:
         self.conversation = conversation
         self._reader = reader
@@ -79,6 +80,7 @@ class Subscription:
         self._on_broken = on_broken
         self._on_owner = on_owner
         self._on_opened = on_opened
+        self._is_own = is_own
         self._delivery = Delivery(conversation, outbox)
         self._authorised = False
         self._live = False
@@ -89,7 +91,7 @@ class Subscription:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the conversation is followed and has no event yet, so that nobody owns it."""
+        """Whether the conversation is followed and has no message yet, so that nobody owns it."""
         return self._live and not self._authorised
 
     # Life
@@ -134,11 +136,19 @@ class Subscription:
         """A stretch of an answer from the feed."""
         if not self._live:
             self._hold(stretch)
-        elif not self._delivery.stretch(stretch):
+        elif not (self._authorised and self._delivery.stretch(stretch)):
             self._fall_back()
 
     def on_attached(self) -> None:
         """The feed is whole from here on; what came while it was not must be read."""
+        self._read_again()
+
+    def judge_again(self, reader: Reader) -> None:
+        """The person's roles are others now: the next page says whether they may still read."""
+        self._reader = reader
+        self._read_again()
+
+    def _read_again(self) -> None:
         self._rang.set()
         self._held = None
         if self._live:
@@ -165,7 +175,7 @@ class Subscription:
             while self._outbox.full:
                 await self._outbox.room()
                 page = await self._first_page(position)
-            self._authorise(page)
+            page = self._authorised_part(page, position.epoch, position.seq or 0)
         except Refused as refused:
             self._refuse(frame_id, refused)
             return
@@ -222,7 +232,7 @@ class Subscription:
             if self._closed:
                 return
             try:
-                self._authorise(page)
+                page = self._authorised_part(page, self._delivery.epoch, self._delivery.seq)
             except Refused as refused:
                 self._refuse(None, refused)
                 return
@@ -256,11 +266,11 @@ class Subscription:
     def _drain_held(self) -> bool:
         """Passes what rang while the page was read; False when the log must be read again."""
         held, self._held = self._held, None
-        if held is None:
+        if held is None or (held and not self._authorised):
             return False
         for item in held:
             if isinstance(item, Logged):
-                passed = self._authorised and self._delivery.event(item)
+                passed = self._delivery.event(item)
             else:
                 passed = self._delivery.stretch(item)
             if not passed:
@@ -269,15 +279,23 @@ class Subscription:
 
     # Permission
 
-    def _authorise(self, page: Page) -> None:
-        """Raises `Refused` unless the caller may see the conversation as it now stands."""
+    def _authorised_part(self, page: Page, epoch: str | None, seq: int) -> Page:
+        """What the caller, whose cursor is given, may see of the conversation as it now stands.
+
+        Raises `Refused` when it is somebody else's. One that nobody owns yet is judged again with
+        whatever comes next.
+        """
+        self._authorised = False
         if page.view is None:
-            self._authorised = False
-            return
-        self._on_owner(self._reader.tenant_id, self.conversation, page.view.owner)
-        if not may_read(page.view.owner, self._reader.subject, self._reader.roles):
+            return page
+        owner = page.view.owner
+        self._on_owner(self._reader.tenant_id, self.conversation, owner)
+        self._authorised = may_read(owner, self._reader.subject, self._reader.roles)
+        if self._authorised:
+            return page
+        if owner:
             raise Refused(ErrorCode.FORBIDDEN, "this conversation belongs to somebody else")
-        self._authorised = True
+        return before_owner(page, seq if epoch == page.epoch else 0, self._is_own)
 
     def _refuse(self, frame_id: FrameId, refused: Refused) -> None:
         self._outbox.put(replies.err(frame_id, refused, self.conversation))

@@ -38,17 +38,16 @@ class Door:
     async def enter(self, request: web.Request) -> web.StreamResponse:
         """The handler of `/v1/ws`."""
         # Looked at before the upgrade: aiohttp logs subprotocols that it can't serve, and one of
-        # them may carry a token.
-        names = tuple(
-            name.strip()
-            for header in request.headers.getall("Sec-WebSocket-Protocol", ())
-            for name in header.split(",")
-        )
+        # them may carry a token. It reads the first of several headers only.
+        headers = request.headers.getall("Sec-WebSocket-Protocol", ())
+        names = tuple(name.strip() for header in headers for name in header.split(","))
         speaks = SUBPROTOCOL in names
         if not _is_upgrade(request):
             return _plain(426, "connect with a WebSocket", {"Upgrade": "websocket"})
         if names and not speaks:
             return _plain(400, f"offer the subprotocol {SUBPROTOCOL}")
+        if len(headers) > 1:
+            return _plain(400, "offer all subprotocols in one header")
         try:
             caller = await self._admit(
                 request, offered(request.headers.get("Authorization"), names)
@@ -78,7 +77,8 @@ class Door:
         return web.WebSocketResponse(
             protocols=(SUBPROTOCOL,) if speaks else (),
             compress=False,
-            max_msg_size=self._services.settings.frame_bytes,
+            # aiohttp refuses what reaches this size, and we what goes beyond ours.
+            max_msg_size=self._services.settings.frame_bytes + 1,
             writer_limit=WRITER_LIMIT_BYTES,
             timeout=CLOSE_S,
             decode_text=False,
@@ -152,5 +152,8 @@ def origin_allowed(
         return not has_cookies
     if origin in allowed:
         return True
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     return parts.scheme in ("http", "https") and parts.netloc == host

@@ -6,6 +6,7 @@ import { apply, newId, newTalk, position, say } from "./talk.js";
 import { drawMessages } from "./view.js";
 
 const TENANTS = ["demo", "harvest"];
+const EXPIRED = 4401;
 const $ = (id) => document.getElementById(id);
 const stored = (key) => JSON.parse(localStorage.getItem(key) ?? "null");
 const store = (key, value) => localStorage.setItem(key, JSON.stringify(value));
@@ -15,7 +16,6 @@ let sub = localStorage.getItem("parley:sub");
 if (!sub) localStorage.setItem("parley:sub", (sub = `guest-${newId().slice(-8).toLowerCase()}`));
 let talk;
 let socket;
-let subId = null;
 let behind = false;
 let saving = null;
 let drawing = false;
@@ -70,8 +70,7 @@ function askForToken() {
 }
 
 function subscribe() {
-  subId = socket.nextId();
-  socket.send({ t: "sub", id: subId, ...position(talk) });
+  socket.send({ t: "sub", id: socket.nextId(), ...position(talk) });
 }
 
 function command(frame) {
@@ -94,6 +93,7 @@ const on = {
   },
   frame(frame) {
     inspector.frame(frame);
+    if (frame.t === "bye" && frame.code === EXPIRED) sessionStorage.removeItem("parley:token");
     if (frame.t === "ok") {
       talk.unsent = talk.unsent.filter((held) => held.id !== frame.id);
       changed();

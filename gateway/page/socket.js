@@ -29,7 +29,8 @@ export class Socket {
       this.later(0);
       return;
     }
-    if (this.stopped) return;
+    // While the token was fetched, the line may have been cut or given up.
+    if (this.stopped || this.timer) return;
     const ws = new WebSocket(this.url, ["chat.v1"]);
     this.ws = ws;
     let afterMs = 0;
@@ -61,13 +62,15 @@ export class Socket {
       // The code is the verdict: 45xx must not come back.
       if (closed.code >= 4500 && closed.code < 4600) {
         this.on.state("ended", reason || closed.reason);
-      } else if (!this.stopped) {
+      } else {
         this.later(afterMs);
       }
     };
   }
 
   later(afterMs) {
+    if (this.stopped) return;
+    clearTimeout(this.timer);
     this.failures += 1;
     // Full jitter: clients that were cut off together must not come back together.
     const most = Math.min(BACKOFF_MS_MAX, BACKOFF_MS * 2 ** this.failures);
@@ -107,6 +110,7 @@ export class Socket {
   stop() {
     this.stopped = true;
     clearTimeout(this.timer);
+    this.timer = null;
     clearTimeout(this.silence);
     this.ws?.close();
   }

@@ -133,6 +133,24 @@ async def test_a_new_epoch_is_told_even_if_the_outbox_was_full_when_it_was_notic
     assert sent.cursor.epoch == "e2"
 
 
+async def test_a_turn_of_a_new_log_is_streamed_even_if_it_has_the_id_of_an_older_ones() -> None:
+    """Turns are named after the place of their message, which is given again in a new log."""
+    sent = Sent()
+    delivery = Delivery("c", sent.outbox)
+    for epoch in ("e1", "e2"):
+        world = World(random.Random(0))
+        world.epoch = epoch
+        assert delivery.page(world.page(0))
+        (started,) = world.grow()
+        assert isinstance(started, Logged)
+        assert delivery.event(started)
+        text = Stretch(str(started.turn), 1, 0, 6, tokens("c", str(started.turn), 1, 0, ANSWER[:6]))
+        sent.frames.clear()
+        assert delivery.stretch(text)
+        assert sent.frames == [text.frame], epoch
+        assert delivery.event(world._event("TurnCompleted", str(started.turn), text=ANSWER))
+
+
 @pytest.mark.parametrize(
     ("position", "possible"),
     [

@@ -40,6 +40,14 @@ def test_fields_of_a_newer_client_are_ignored_but_never_inside_a_body() -> None:
         parse(encoded(t="send", id=1, c="c", mid="m", body={"text": "x", "shiny": 1}))
 
 
+@pytest.mark.parametrize("name", ["4111111111111111", "x" * 33, "k" * 50_000, "Max", "", "a b"])
+def test_an_unknown_field_of_a_body_is_not_named_unless_it_looks_like_a_name(name: str) -> None:
+    with pytest.raises(FrameRefused) as refused:
+        parse(encoded(t="send", id=1, c="c", mid="m", body={"text": "x", name: 1}))
+    assert refused.value.message.startswith("send.body.…: ")
+    assert not name or name not in refused.value.message
+
+
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b'{"t":5}', b"{}", b"\xff", b"NaN"])
 def test_what_is_no_frame_ends_the_socket_with_4501(raw: bytes) -> None:
     with pytest.raises(Ended) as ended:
@@ -55,7 +63,14 @@ def test_what_is_no_frame_ends_the_socket_with_4501(raw: bytes) -> None:
         ({"t": "send", "id": 1, "c": "c", "mid": "m"}, "send.body"),
         ({"t": "send", "id": 1, "c": "", "mid": "m", "body": {"text": "x"}}, "send.c"),
         ({"t": "send", "id": 1, "c": "c", "mid": "m m", "body": {"text": "x"}}, "send.mid"),
-        ({"t": "send", "id": 1.5, "c": "c", "mid": "m", "body": {"text": "x"}}, "send.id"),
+        ({"t": "send", "id": 1.5, "c": "c", "mid": "m", "body": {"text": "x"}}, "send.id: "),
+        ({"t": "send", "id": "", "c": "c", "mid": "m", "body": {"text": "x"}}, "send.id: "),
+        ({"t": "sub", "id": 2**53 + 1, "c": "c"}, "sub.id: "),
+        ({"t": "sub", "id": 1, "c": "c", "seq": 2**53 + 1}, "sub.seq: "),
+        ({"t": "sub", "id": 1, "c": "c", "seq": 3.0}, "sub.seq: "),
+        ({"t": "sub", "id": 1, "c": "c\n"}, "sub.c: "),
+        ({"t": "sub", "id": 1, "c": "٣"}, "sub.c: "),
+        ({"t": "hello", "v": 1, "subs": [{"c": "c", "turn": "t:1"}]}, "hello.subs.0.turn: "),
         ({"t": "feedback", "id": 1, "c": "c", "mid": "m", "turn": "t", "score": 0}, "score"),
         ({"t": "feedback", "id": 1, "c": "c", "mid": "m", "turn": "t", "score": True}, "score"),
         ({"t": "sub", "id": 1, "c": "c", "seq": "3"}, "sub.seq"),

@@ -23,6 +23,8 @@ from gateway.upgrade import origin_allowed
         ("null", False, False),
         ("file://", False, False),
         ("https://chat.example:8443@evil.test", False, False),
+        ("http://[", False, False),
+        ("https://chat.example:8443\udcff", False, False),
     ],
 )
 def test_only_our_own_origin_and_those_on_the_list_may_connect(
