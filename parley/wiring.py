@@ -26,6 +26,9 @@ from streams.kafka_options import KafkaOptions
 if TYPE_CHECKING:
     from infra.inference.encoder import Encoder
 
+CHECK_S = 4.0
+"""Whoever starts a process waits for so long to hear that Kafka is away."""
+
 
 class Wiring:
     """The shared parts of one process. Each is made at first use and then kept."""
@@ -46,7 +49,12 @@ class Wiring:
         wire = self._wires.get(topic.name)
         if wire is None:
             wire = TopicWire(topic, self.registry)
-            wire.prepare()
+            try:
+                wire.prepare()
+            except Unavailable as error:
+                if "not registered" in str(error):
+                    raise  # and it says what to run
+                raise Unavailable(f"{error}; check registry.url") from error
             self._wires[topic.name] = wire
         return wire
 
@@ -109,14 +117,18 @@ class Wiring:
 
     def check_log(self) -> None:
         """Raises `Unavailable`, with a sentence, where Kafka is away or a topic is not as it must
-        be: a key on another partition would be decided against another state."""
+        be: a key on another partition would be decided against another state.
+        """
         kafka = self.settings.kafka
         try:
-            differences = check_topics(kafka.bootstrap_servers, kafka.admin(), TOPICS)
+            differences = check_topics(
+                kafka.bootstrap_servers, kafka.admin(), TOPICS, timeout_s=CHECK_S
+            )
         except KafkaAdminError as error:
             raise Unavailable(str(error)) from error
         if differences:
-            raise Unavailable("; ".join(differences))
+            others = f", which names {len(differences) - 1} more" if differences[1:] else ""
+            raise Unavailable(f'{differences[0]} (run "parley topics apply"{others})')
 
     def events_topic_id(self) -> str:
         """The id of the events topic, which names this incarnation of the log."""

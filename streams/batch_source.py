@@ -19,6 +19,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
 from mode import Service
 
+from infra.telemetry.metrics import Metrics
+from schemas.failures import Unavailable
 from sinks.port import TopicPartition
 from streams.backoff import Backoff
 from streams.batch import Batch, Rewind, StageLost
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 
 BEGINNING = -2
 POLL_S = 0.1
+ABORTED = ("kafka", "rebalanced", "unavailable")
+"""Why a batch has to be read again, as the metric says it."""
 
 
 class Listener(Protocol):
@@ -65,6 +69,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         batch_max: int,
         commits_late: bool = False,
         pace_ms: int = 0,
+        metrics: Metrics | None = None,
         **service_options: Any,
     ) -> None:
         super().__init__(**service_options)
@@ -87,6 +92,10 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._commits_late = commits_late
         self._thread = threading.Thread(target=self._run, name=f"source-{name}", daemon=True)
         self._ended: asyncio.Event = asyncio.Event()
+        metrics = metrics or Metrics()
+        self._lag = metrics.lag
+        self._aborted = {why: metrics.aborted.labels(name, why) for why in ABORTED}
+        metrics.partitions.labels(name).set_function(lambda: len(self._owned))
 
     def __repr__(self) -> str:
         return f"BatchSource({self.name})"
@@ -189,6 +198,8 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         if self._rebalanced:
             # The records may belong to another worker by now; whoever has them reads them again.
             self._seek_back(_by_partition(messages))
+            if messages:
+                self._aborted["rebalanced"].inc()
             return
         if messages or self._is_due():
             self._hand_over(Batch(_by_partition(messages), metadata, time.time_ns() // 1000))
@@ -240,10 +251,16 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
                 self._backoff.reset()
                 for partition, records in batch.messages.items():
                     self._read[partition] = records[-1].offset() + 1
-            case Rewind():
+            case Rewind() as again:
+                self._aborted[self._reason(again)].inc()
                 self._pause(batch)
             case outcome:
                 raise outcome
+
+    def _reason(self, again: Rewind) -> str:
+        if self._listener.away or isinstance(again.__cause__, Unavailable):
+            return "unavailable"
+        return "kafka" if self._owned else "rebalanced"
 
     def settle(self, batch: Batch, outcome: BaseException | None) -> None:
         """Ends a batch, from any thread."""
@@ -297,6 +314,8 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         for partition in gone:
             self._ends.pop(partition, None)
             self._read.pop(partition, None)
+            # Its lag is another worker's from now on, and would be counted twice.
+            self._lag.remove(self.name, *map(str, partition))
         self._listener.revoked(gone, lost=lost)
         self._consumer.incremental_unassign(partitions)
         if gone:

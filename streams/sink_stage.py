@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import chain
 
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as Assigned
@@ -14,7 +15,9 @@ from confluent_kafka import TopicPartition as Assigned
 from infra.telemetry import names
 from infra.telemetry.metrics import Metrics
 from infra.telemetry.tracing import TRACING_OFF, Tracing
+from schemas.events import Event
 from schemas.failures import Unavailable
+from schemas.records import AnswerPiece
 from sinks.port import Commit, Delivery, Position, Sink, TopicPartition
 from streams.backoff import Backoff
 from streams.batch import Batch, Rewind, StageLost
@@ -53,6 +56,8 @@ class SinkStage:
         self._committed = cache(lambda p: metrics.committed.labels(sink.name, p[0], str(p[1])))
         self._last_commit = metrics.last_commit.labels(sink.name)
         self._batch_seconds = metrics.batch_seconds.labels(sink.name)
+        self._batch_records = metrics.batch_records.labels(sink.name)
+        self._delay_seconds = metrics.sink_delay_seconds.labels(sink.name)
         self._tracing = tracing
         self._waiting: dict[TopicPartition, list[Delivery]] = {}
         self._reached: dict[TopicPartition, int] = {}
@@ -121,7 +126,7 @@ class SinkStage:
             await self._flush()
         if self._is_full():
             raise Rewind(f"{self.name} takes nothing at the moment")
-        self._collect(batch)
+        await self._collect(batch)
         if self._flush_at_us is None and self._reached:
             self._flush_at_us = batch.polled_at_us + self._sink.batch_wait_ms * 1000
         if self._is_full() or _is_due(self._flush_at_us):
@@ -145,11 +150,12 @@ class SinkStage:
         longest = max((len(self._waiting[partition]) for partition in self._reached), default=0)
         return longest >= self._sink.batch_records_max
 
-    def _collect(self, batch: Batch) -> None:
+    async def _collect(self, batch: Batch) -> None:
         """Decodes the batch, and only then takes it in: it comes again if the registry is away."""
         decoded: dict[TopicPartition, list[Delivery]] = {}
         letters: dict[TopicPartition, list[Outgoing]] = {}
         try:
+            await self._decoder.prepare(chain.from_iterable(batch.messages.values()))
             for partition, messages in batch.messages.items():
                 sorted_out = self._dead_letters.sort(messages, self._decoder)
                 decoded[partition], letters[partition] = sorted_out
@@ -215,7 +221,7 @@ class SinkStage:
         self._waiting[partition] = left
         if not left:
             del self._reached[partition]
-        self._records.inc(len(batch) - len(left))
+        self._observe(batch[: len(batch) - len(left)])
         self._last_commit.set_to_current_time()
         self._committed(partition).set(position.offset)
 
@@ -253,6 +259,13 @@ class SinkStage:
 
         return commit
 
+    def _observe(self, written: Sequence[Delivery]) -> None:
+        self._records.inc(len(written))
+        if written:
+            self._batch_records.observe(len(written))
+            # One for all: the others of the write are younger.
+            self._delay_seconds.observe(max(0, _now_us() - _dated_us(written[0])) / 1e6)
+
     def _trace(self, batch: Sequence[Delivery], position: Position, began_ns: int) -> None:
         if not self._tracing.enabled:
             return
@@ -271,6 +284,12 @@ class SinkStage:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+def _dated_us(delivery: Delivery) -> int:
+    """When the record came about, in microseconds since 1970: an event, or a piece of an answer."""
+    record: Event | AnswerPiece = delivery.record
+    return record.produced_at if isinstance(record, AnswerPiece) else record.envelope.occurred_at
 
 
 def _is_due(at_us: int | None) -> bool:

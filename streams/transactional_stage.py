@@ -109,7 +109,7 @@ class TransactionalStage:
         return f"TransactionalStage({self.name})"
 
     async def handle(self, batch: Batch) -> None:
-        """Handles one batch. Raises `Rewind` with the batch cut down to what must come again.
+        """Handles one batch. Raises `Rewind` where it had no effect and must come again.
 
         Raises `StageLost` where that takes longer than a transaction may: librdkafka's calls can
         outlive their own timeouts when the broker dies under them.
@@ -156,7 +156,8 @@ class TransactionalStage:
             except Unavailable as error:
                 raise transaction.abort(str(error)) from error
             offsets = {p: messages[-1].offset() + 1 for p, messages in batch.messages.items()}
-            transaction.commit(offsets, batch.group_metadata)
+            with self._metrics.commit_seconds.labels(self.name).time():
+                transaction.commit(offsets, batch.group_metadata)
         self._transform.committed(changes)
         self._observe(batch, offsets, time.monotonic() - began)
 

@@ -16,6 +16,7 @@ from typing import Any
 import faust
 import mode
 
+from infra.telemetry.metrics import Metrics
 from streams.batch import Rewind
 from streams.batch_source import BatchSource
 from streams.kafka_options import KafkaOptions
@@ -60,10 +61,16 @@ class Worker:
     """The stages of one process."""
 
     def __init__(
-        self, name: str, readings: Sequence[Reading], options: KafkaOptions, folder: Path
+        self,
+        name: str,
+        readings: Sequence[Reading],
+        options: KafkaOptions,
+        folder: Path,
+        metrics: Metrics | None = None,
     ) -> None:
         """`folder` is where Faust may put its own files; else it takes the working directory."""
         folder.mkdir(parents=True, exist_ok=True)
+        self._metrics = metrics or Metrics()
         self._app = _App(
             name,
             broker="kafka://unused",
@@ -113,6 +120,7 @@ class Worker:
             batch_max=reading.batch_max,
             commits_late=reading.commits_late,
             pace_ms=reading.pace_ms,
+            metrics=self._metrics,
         )
         self._app.agent(channel, name=f"parley.{stage.name}")(_handler(stage, source))
         return source

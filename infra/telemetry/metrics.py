@@ -78,9 +78,6 @@ class Metrics:
 
     def _add_stages(self) -> None:
         self.records = self._counter("records_total", "Records handled, in records", "stage")
-        self.outputs = self._counter(
-            "outputs_total", "Records produced, in records", "stage", "topic"
-        )
         self.lag = self._gauge(
             "lag_records", "Records not yet handled, in records", "stage", "topic", "partition"
         )
@@ -102,14 +99,14 @@ class Metrics:
             "batch_records", "Size of batches, in records", _SIZE, "stage"
         )
         self.commit_seconds = self._histogram(
-            "commit_seconds", "Flush and commit of a batch, in seconds", _HOP, "stage"
+            "commit_seconds", "Flush and commit of a transaction, in seconds", _HOP, "stage"
         )
         self.dead_letters = self._counter(
             "dead_letters_total", "Records that could not be handled", "stage", "reason"
         )
         self.aborted = self._counter(
             "aborted_batches_total",
-            "Batches that were rolled back and read again",
+            "Batches that had no effect and are read again",
             "stage",
             "reason",
         )
@@ -117,7 +114,6 @@ class Metrics:
             "restore_seconds", "Restoring the state of a partition, in seconds", _ANSWER, "stage"
         )
         self.partitions = self._gauge("assigned_partitions", "Partitions held", "stage")
-        self.conversations = self._gauge("held_conversations", "Conversations in state", "stage")
         self.dependency_up = self._gauge(
             "dependency_up", "1 if the dependency answers, 0 if not", "dependency"
         )
@@ -136,14 +132,14 @@ class Metrics:
     def _add_answers(self) -> None:
         self.first_token_seconds = self._histogram(
             "first_token_seconds",
-            "From the start of a turn to its first token, in seconds",
+            "From the start of a turn to the first token of its answer, in seconds",
             _ANSWER,
             "tenant",
             "model",
         )
         self.turn_seconds = self._histogram(
             "turn_seconds",
-            "From the message to the end of its turn, in seconds",
+            "From a message to the end of its turn as the log dates them, in seconds",
             _ANSWER,
             "tenant",
             "outcome",
@@ -157,7 +153,7 @@ class Metrics:
         self.tokens = self._counter(
             "tokens_total", "Tokens in and out of models", "tenant", "model", "stage", "direction"
         )
-        self.open_turns = self._gauge("open_turns", "Turns being answered", "stage")
+        self.open_turns = self._gauge("open_turns", "Turns being answered or waiting for room")
         self.rejected = self._counter(
             "rejected_commands_total", "Commands that the conversation refused", "tenant", "code"
         )
@@ -185,7 +181,7 @@ class Metrics:
         self.rows = self._counter("sink_rows_total", "Rows or views written", "sink", "table")
         self.sink_delay_seconds = self._histogram(
             "sink_delay_seconds",
-            "From an event's time to its projection, in seconds",
+            "From the time of the oldest record of a write to its projection, in seconds",
             _ANSWER,
             "sink",
         )

@@ -9,18 +9,27 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
 from infra.clickhouse.embedded import EmbeddedClickHouse
-from infra.clickhouse.errors import ClickHouseUnavailable
 from infra.clickhouse.port import ClickHouse
 from infra.clickhouse.remote import RemoteClickHouse
+from infra.settings.connections import ClickHouseSettings
 from infra.settings.loading import Settings
 from infra.telemetry.http import PortTaken
+from parley.processes.dependencies import (
+    ANSWER_S,
+    Dependencies,
+    clickhouse_answers,
+    kafka_answers,
+    watched,
+)
 from parley.processes.running import OK, run_process, run_worker, telemetry
 from parley.wiring import Wiring
 from schemas import topics
-from schemas.failures import Invalid, Unavailable
+from schemas.failures import Invalid
+from sinks.clickhouse.meter import CountedClickHouse
 from sinks.clickhouse.migrations import migrate
 from sinks.clickhouse.projection import ClickHouseSink
 from sinks.clickhouse.texts import opening_with
@@ -43,13 +52,28 @@ def main(settings: Settings, *, embedded: bool) -> int:
     """
 
     async def body(wiring: Wiring, stop: asyncio.Event) -> int:
-        async with telemetry(wiring):
-            wiring.health.set("clickhouse", False, "starting")
-            await asyncio.to_thread(wiring.check_log)
-            async with _clickhouse(wiring, embedded) as clickhouse:
+        wiring.health.set("stages", False, "starting")
+        async with telemetry(wiring), watched(wiring.health, wiring.metrics) as dependencies:
+            await _check(wiring, dependencies)
+            opened = (
+                _embedded(wiring, dependencies)
+                if embedded
+                else _remote(wiring.settings.clickhouse, dependencies)
+            )
+            async with opened as clickhouse:
                 return await _project(wiring, clickhouse, stop, embedded)
 
     return run_process(settings, "analytics", body)
+
+
+async def _check(wiring: Wiring, dependencies: Dependencies) -> None:
+    """Raises `Unavailable`, with a sentence, where something is away; before ClickHouse is opened,
+    which takes the longest."""
+    await dependencies.need("kafka", kafka_answers(wiring.settings.kafka))
+    await asyncio.to_thread(wiring.check_log)
+    for topic in (topics.EVENTS, topics.DEAD_LETTERS):
+        await asyncio.to_thread(wiring.wire, topic)
+    await asyncio.to_thread(lambda: wiring.sealer)
 
 
 async def _project(
@@ -57,22 +81,26 @@ async def _project(
 ) -> int:
     database = wiring.settings.clickhouse.database
     tenant_database = TENANT_DATABASE if embedded else None
-    try:
-        done = await asyncio.to_thread(migrate, clickhouse, database, tenant_database)
-    except ClickHouseUnavailable as error:
-        raise Unavailable(str(error)) from error
+    done = await asyncio.to_thread(migrate, clickhouse, database, tenant_database)
     if done:
         log.info("migrated: %s", ", ".join(done))
-    wiring.health.set("clickhouse", True)
     out = RecordsOut(wiring.kafka)
-    wire = await asyncio.to_thread(wiring.wire, topics.EVENTS)
-    letter_wire = await asyncio.to_thread(wiring.wire, topics.DEAD_LETTERS)
-    letters = DeadLetters(ClickHouseSink.name, letter_wire, wiring.sealer, wiring.metrics)
+    wire = wiring.wire(topics.EVENTS)
+    letters = DeadLetters(
+        ClickHouseSink.name, wiring.wire(topics.DEAD_LETTERS), wiring.sealer, wiring.metrics
+    )
 
     async def put_aside(delivery: Delivery, reason: Invalid) -> None:
         await out.send(letters.letter_of(delivery, wire.encode(delivery.record), reason))
 
-    sink = ClickHouseSink(clickhouse, opening_with(wiring.sealer), put_aside, database=database)
+    counted = CountedClickHouse(clickhouse, wiring.metrics)
+    sink = ClickHouseSink(
+        counted,
+        opening_with(wiring.sealer),
+        put_aside,
+        prefetch_keys=wiring.sealer.prefetch_batch,
+        database=database,
+    )
     stage = SinkStage(
         sink,
         Decoder([wire]),
@@ -85,7 +113,9 @@ async def _project(
     # Rows are collected for a second anyway, so the broker may as well hold them for a while.
     fetch = {"fetch.min.bytes": 100_000, "fetch.wait.max.ms": 500}
     reading = Reading(stage, f"parley-{sink.name}", (topics.EVENTS.name,), 2000, fetch=fetch)
-    worker = Worker("parley-analytics", [reading], wiring.kafka, wiring.faust_folder)
+    worker = Worker(
+        "parley-analytics", [reading], wiring.kafka, wiring.faust_folder, wiring.metrics
+    )
     stage.attach(worker.sources[stage.name])
     await run_worker(wiring, worker, stop)
     await out.close()
@@ -93,18 +123,28 @@ async def _project(
 
 
 @asynccontextmanager
-async def _clickhouse(wiring: Wiring, embedded: bool) -> AsyncIterator[ClickHouse]:
+async def _remote(
+    chosen: ClickHouseSettings, dependencies: Dependencies
+) -> AsyncIterator[ClickHouse]:
+    password = "" if chosen.password is None else chosen.password.get_secret_value()
+    open_remote = partial(
+        RemoteClickHouse, chosen.url, user=chosen.user, password=password, options=chosen.options
+    )
+    # Every failure of it is told here, in our words, so its own would say everything twice.
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+    # An insert may take minutes, the question whether anybody is there may not.
+    remote, asked = open_remote(), open_remote(timeout_s=ANSWER_S)
+    try:
+        await dependencies.need("clickhouse", clickhouse_answers(asked, "check clickhouse.url"))
+        yield remote
+    finally:
+        await asyncio.to_thread(remote.close)
+        await asyncio.to_thread(asked.close)
+
+
+@asynccontextmanager
+async def _embedded(wiring: Wiring, dependencies: Dependencies) -> AsyncIterator[ClickHouse]:
     chosen = wiring.settings.clickhouse
-    if not embedded:
-        password = "" if chosen.password is None else chosen.password.get_secret_value()
-        remote = RemoteClickHouse(
-            chosen.url, user=chosen.user, password=password, options=chosen.options
-        )
-        try:
-            yield remote
-        finally:
-            await asyncio.to_thread(remote.close)
-        return
     from infra.clickhouse.endpoint import Databases, SqlEndpoint
     from infra.clickhouse.engine import Engine
 
@@ -119,9 +159,14 @@ async def _clickhouse(wiring: Wiring, embedded: bool) -> AsyncIterator[ClickHous
         try:
             await endpoint.start(address.hostname or "127.0.0.1", address.port or 8123)
         except OSError as error:
-            raise PortTaken(f"{chosen.url} can't serve SQL: {error.strerror}") from None
+            raise PortTaken(
+                f"{chosen.url} can't serve SQL ({error.strerror}): "
+                "stop what is there or set clickhouse.url to another port"
+            ) from None
         log.info("SQL on %s", chosen.url)
         try:
+            hint = "look at the disk and the memory of this machine"
+            await dependencies.need("clickhouse", clickhouse_answers(home, hint))
             yield home
         finally:
             await endpoint.close()

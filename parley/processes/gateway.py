@@ -19,6 +19,7 @@ def main(settings: Settings) -> int:
 
 
 async def _serve(wiring: Wiring, stop: asyncio.Event) -> int:
+    await asyncio.to_thread(wiring.check_log)
     gateway = await open_gateway(
         wiring.settings,
         schema_ids=wiring.registry,

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -20,6 +21,8 @@ from infra.telemetry.http import PortTaken, serve_telemetry
 from infra.telemetry.logging import set_up_logging
 from parley.wiring import Wiring
 from schemas.failures import Unavailable
+from streams.batch import StageLost
+from streams.batch_source import BatchSource
 from streams.liveness import watch
 from streams.worker import Worker
 
@@ -45,9 +48,12 @@ def run_process(settings: Settings, service: str, body: Body) -> int:
         wiring = Wiring(settings, service)
         try:
             return await body(wiring, stop)
-        except (Unavailable, KeyStoreUnusable, PortTaken) as error:
+        except (Unavailable, StageLost) as error:
             log.error("%s can't start: %s", service, error)
-            return REFUSED if isinstance(error, PortTaken) else UNREACHABLE
+            return UNREACHABLE
+        except (KeyStoreUnusable, PortTaken) as error:
+            log.error("%s can't start: %s", service, error)
+            return REFUSED
         finally:
             wiring.close()
 
@@ -75,6 +81,8 @@ async def run_worker(wiring: Wiring, worker: Worker, stop: asyncio.Event) -> Non
     await worker.start()
     _collect_rarely()
     wiring.health.set("stages", True)
+    for name, source in worker.sources.items():
+        wiring.health.watch(name, partial(_trouble, source))
     patience_s = wiring.settings.stages.progress_ms / 1000
     failed = asyncio.ensure_future(worker.failed())
     stuck = asyncio.ensure_future(watch(worker, wiring.metrics, patience_s))
@@ -90,6 +98,10 @@ async def run_worker(wiring: Wiring, worker: Worker, stop: asyncio.Event) -> Non
     log.error("the process ends: %s", (failed if failed in done else stuck).result())
     wiring.tracing.flush()
     os._exit(FAILED)
+
+
+def _trouble(source: BatchSource) -> str | None:
+    return "waits for something that is away; the log says for what" if source.paused else None
 
 
 @asynccontextmanager

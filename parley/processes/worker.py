@@ -10,6 +10,7 @@ from typing import Any
 
 from infra.settings.loading import Settings
 from infra.telemetry.tracing import TRACING_OFF, Tracing
+from parley.processes.dependencies import Dependencies, kafka_answers, redis_answers, watched
 from parley.processes.running import OK, run_process, run_worker, telemetry
 from parley.wiring import Wiring
 from processors.conversation.state import Conversation
@@ -28,6 +29,7 @@ from streams.dead_letters import DeadLetters
 from streams.decoding import Decoder
 from streams.knowledge import KnowledgeTable
 from streams.records_out import RecordsOut
+from streams.refusals import CountedConversations
 from streams.restore import restore
 from streams.sink_stage import SinkStage
 from streams.state import MemoryState, PartitionState, StateFormat
@@ -61,18 +63,33 @@ class Stages:
     async def run(self, stop: asyncio.Event) -> int:
         """Runs until `stop` is set."""
         wiring = self._wiring
-        async with telemetry(wiring):
-            wiring.health.set("stages", False, "starting")
-            await asyncio.to_thread(wiring.check_log)
+        wiring.health.set("stages", False, "starting")
+        async with telemetry(wiring), watched(wiring.health, wiring.metrics) as dependencies:
+            await self._check(dependencies)
             readings = [await self._reading(name) for name in self._names]
             worker = Worker(
-                f"parley-{'-'.join(self._names)}", readings, wiring.kafka, wiring.faust_folder
+                f"parley-{'-'.join(self._names)}",
+                readings,
+                wiring.kafka,
+                wiring.faust_folder,
+                wiring.metrics,
             )
             for stage in self._sink_stages:
                 stage.attach(worker.sources[stage.name])
             await run_worker(wiring, worker, stop)
             await self._close()
             return OK
+
+    async def _check(self, dependencies: Dependencies) -> None:
+        """Raises `Unavailable`, with a sentence, where something that the stages need is away."""
+        settings = self._wiring.settings
+        await dependencies.need("kafka", kafka_answers(settings.kafka))
+        await asyncio.to_thread(self._wiring.check_log)
+        if "redis" in self._names:
+            await dependencies.need("redis", redis_answers(settings.redis))
+        elif "answering" in self._names:
+            # Only the texts of earlier turns come from there; then answers have a shorter context.
+            await dependencies.use("redis", redis_answers(settings.redis))
 
     async def _close(self) -> None:
         for close in self._closing:
@@ -98,7 +115,8 @@ class Stages:
 
     def _conversation(self) -> Reading:
         wiring = self._wiring
-        transform = conversation_stage.ConversationTransform(
+        transform = CountedConversations(
+            wiring.metrics,
             wiring.wire(topics.EVENTS),
             wiring.wire(topics.CONVERSATIONS),
             wiring.wire(topics.COMMANDS),

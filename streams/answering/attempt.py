@@ -20,7 +20,7 @@ from processors.answering.context import TurnContext
 from schemas.commands import Command, CompleteTurn, FailTurn, RestartTurn
 from schemas.envelope import CommandEnvelope, Sealed
 from schemas.events import TurnStarted
-from schemas.failures import Invalid, Unavailable
+from schemas.failures import Failure, Invalid, Unavailable
 from schemas.headers import command_headers, rfc3339
 from schemas.identifiers import internal_command_id
 from schemas.parts import Citation
@@ -80,6 +80,7 @@ class Attempt:
         self._flush: asyncio.TimerHandle | None = None
         self._began = time.monotonic()
         self._first_token_us = 0
+        self._first_token_at_us: int | None = None
         place = self._turn.envelope
         self._key = conversation_key(place.tenant_id, place.conversation_id)
         self._month = rfc3339(place.occurred_at)[:7]
@@ -115,7 +116,7 @@ class Attempt:
                 question, degraded, turns = await self._question()
                 answer = await self._desk.answerer.answer(question, self._say)
                 self._send_rest()
-                await self._report(self._completed(answer, degraded, turns))
+                await report(self._desk, self._completed(answer, degraded, turns))
                 self._observe(answer, degraded)
                 return
             except Interrupted as error:
@@ -125,11 +126,11 @@ class Attempt:
                 await self._begin_anew()
                 return
             except KeyErased:
-                await self._report(self._failed("erased", "the person was erased"))
+                await report(self._desk, self._failed("erased", "the person was erased"))
                 return
             except Invalid as error:
                 log.error("a turn is given up: %s", error)
-                await self._report(self._failed(error.code, "no answer could be made"))
+                await report(self._desk, self._failed(error.code, "no answer could be made"))
                 return
             except StageLost:
                 raise
@@ -149,11 +150,11 @@ class Attempt:
                 log.error(
                     "a turn failed: %s at %s:%s", type(error).__name__, place.filename, place.lineno
                 )
-                await self._report(self._failed("internal", "something went wrong here"))
+                await report(self._desk, self._failed("internal", "something went wrong here"))
                 return
 
     async def _begin_anew(self) -> None:
-        await self._report(restart(self._turn, self._attempt + 1, self._traceparent))
+        await report(self._desk, restart(self._turn, self._attempt + 1, self._traceparent))
 
     async def _question(self) -> tuple[Question, tuple[str, ...], int]:
         turn, place = self._turn, self._turn.envelope
@@ -187,6 +188,7 @@ class Attempt:
         """Takes the next stretch of the answer: the first goes out at once, the next are merged."""
         if self._at == 0:
             self._first_token_us = self._elapsed_us()
+            self._first_token_at_us = time.time_ns() // 1000
             self._send(text)
             return
         self._unsent += text
@@ -196,8 +198,9 @@ class Attempt:
     def _send_in_time(self) -> None:
         try:
             self._send_rest()
-        except (Unavailable, StageLost) as error:
-            log.warning("a piece of an answer waits: %s", error)  # it goes with the next one
+        except (Failure, StageLost) as error:
+            # It goes with the next one, and an error that stays ends the attempt there.
+            log.warning("a piece of an answer waits: %s", error)
 
     def _send_rest(self) -> None:
         if self._flush is not None:
@@ -281,30 +284,33 @@ class Attempt:
     def _envelope(self, command_id: str) -> CommandEnvelope:
         return _envelope(self._turn, command_id, self._traceparent)
 
-    async def _report(self, command: Command) -> None:
-        """Makes a command durable, however long that takes."""
-        backoff = Backoff()
-        while True:
-            try:
-                await self._desk.out.send(encoded(self._desk.commands, command))
-                return
-            except Unavailable as error:
-                log.warning("a turn's result waits: %s", error)
-                await asyncio.sleep(backoff.next_s())
-
     def _elapsed_us(self) -> int:
         return int((time.monotonic() - self._began) * 1e6)
 
     def _observe(self, answer: Answer, degraded: tuple[str, ...]) -> None:
         metrics, usage = self._desk.metrics, answer.usage
         tenant = metrics.tenant(self._turn.envelope.tenant_id)
-        metrics.first_token_seconds.labels(tenant, usage.model).observe(self._first_token_us / 1e6)
-        metrics.turn_seconds.labels(tenant, "completed").observe(self._elapsed_us() / 1e6)
+        if self._first_token_at_us is not None:
+            # The clocks of two machines can differ by more than an answer takes.
+            waited_us = max(0, self._first_token_at_us - self._turn.envelope.occurred_at)
+            metrics.first_token_seconds.labels(tenant, usage.model).observe(waited_us / 1e6)
         metrics.cost_usd.labels(tenant, usage.model, ORIGIN).inc(usage.cost_nano_usd / 1e9)
         metrics.tokens.labels(tenant, usage.model, ORIGIN, "in").inc(usage.input_tokens)
         metrics.tokens.labels(tenant, usage.model, ORIGIN, "out").inc(usage.output_tokens)
         for step in (*degraded, *answer.degraded):
             metrics.degraded.labels(tenant, step).inc()
+
+
+async def report(desk: Desk, command: Command) -> None:
+    """Makes a command durable, however long that takes. Raises `StageLost`."""
+    backoff = Backoff()
+    while True:
+        try:
+            await desk.out.send(_encoded(desk.commands, command))
+            return
+        except Unavailable as error:
+            log.warning("what becomes of a turn waits: %s", error)
+            await asyncio.sleep(backoff.next_s())
 
 
 def restart(turn: TurnStarted, attempt: int, traceparent: str | None) -> RestartTurn:
@@ -316,7 +322,7 @@ def restart(turn: TurnStarted, attempt: int, traceparent: str | None) -> Restart
     return RestartTurn(_envelope(turn, command_id, traceparent), turn.turn_id, attempt)
 
 
-def encoded(wire: TopicWire, command: Command) -> Outgoing:
+def _encoded(wire: TopicWire, command: Command) -> Outgoing:
     """A command on its way to the conversation stage."""
     place = command.envelope
     return Outgoing(

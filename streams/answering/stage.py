@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 
 from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
@@ -15,8 +16,9 @@ from schemas.events import Event
 from schemas.failures import Invalid, Unavailable
 from schemas.topics import EVENTS
 from sinks.port import TopicPartition
-from streams.answering.attempt import Attempt, Desk, encoded, restart
+from streams.answering.attempt import Attempt, Desk, report, restart
 from streams.answering.open_messages import Begin, End, OpenMessage, OpenMessages
+from streams.answering.turn_times import TurnTimes
 from streams.backoff import Backoff
 from streams.batch import Batch, Rewind, StageLost
 from streams.batch_source import BatchSource
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 NAME = "answering"
 COMMIT_EVERY_US = 250_000
+Work = Callable[[OpenMessage], Awaitable[None]]
 
 
 class AnsweringStage:
@@ -60,6 +63,8 @@ class AnsweringStage:
         self._running: dict[str, tuple[TopicPartition, asyncio.Task[None]]] = {}
         self._lost_provider: set[str] = set()
         self._commit_at_us: int | None = None
+        self._times = TurnTimes(metrics)
+        metrics.open_turns.set_function(lambda: len(self._running))
 
     def __repr__(self) -> str:
         return f"AnsweringStage({len(self._running)} attempts running)"
@@ -98,12 +103,14 @@ class AnsweringStage:
         """Starts and stops attempts as the events say; never waits for one."""
         try:
             # All of it before any of it counts: the batch comes again if the registry is away.
+            await self._decoder.prepare(chain.from_iterable(batch.messages.values()))
             events = {p: list(map(self._decoded, m)) for p, m in batch.messages.items()}
         except Unavailable as error:
             raise Rewind(str(error)) from error
         for partition, messages in batch.messages.items():
             fold = self._partitions[partition]
             for message, event in zip(messages, events[partition], strict=True):
+                self._times.note(event)
                 self._follow(partition, fold.take_or_pass(event, message.offset()))
         self._metrics.records.labels(NAME).inc(batch.size)
         await self._commit()
@@ -123,54 +130,69 @@ class AnsweringStage:
         return event
 
     def _decoded_at_last(self, message: Message) -> Event | None:
-        backoff = Backoff()
-        while True:
+        backoff = Backoff(most_s=1.0)
+        while not self._source.stopping:
             try:
                 return self._decoded(message)
             except Unavailable as error:
                 log.warning("answering can't begin: %s", error)
                 time.sleep(backoff.next_s())
+        return None  # nothing is committed any more
 
     def _take_over(self, folds: dict[TopicPartition, OpenMessages]) -> None:
         self._partitions.update(folds)
-        for fold in folds.values():
+        for partition, fold in folds.items():
             for message in fold.begun():
-                assert message.turn is not None
-                command = restart(
-                    message.turn, message.attempt + 1, message.turn.envelope.traceparent
-                )
-                self._desk.out.send(encoded(self._desk.commands, command))
+                self._times.begun(message)
+                self._start(partition, message, self._restart)
 
     def _follow(self, partition: TopicPartition, step: Begin | End | None) -> None:
         match step:
             case Begin(message):
                 assert message.turn is not None
+                self._times.begun(message)
                 self._cancel(message.turn.turn_id)
-                task = self._loop.create_task(self._attempt(message))
-                self._running[message.turn.turn_id] = (partition, task)
+                self._start(partition, message, self._attempt)
             case End(turn_id):
                 self._cancel(turn_id)
                 self._lost_provider.discard(turn_id)
             case None:
                 pass
 
-    async def _attempt(self, message: OpenMessage) -> None:
+    def _start(self, partition: TopicPartition, message: OpenMessage, work: Work) -> None:
+        """Lets something be done about a turn, until it is done or the log says otherwise."""
+        assert message.turn is not None
+        task = self._loop.create_task(self._watched(message, work))
+        self._running[message.turn.turn_id] = (partition, task)
+
+    async def _watched(self, message: OpenMessage, work: Work) -> None:
         assert message.turn is not None
         turn_id = message.turn.turn_id
         try:
-            async with self._room:
-                fallback = turn_id in self._lost_provider
-                attempt = Attempt(
-                    self._desk,
-                    message,
-                    fallback=fallback,
-                    on_interrupted=lambda: self._lost_provider.add(turn_id),
-                )
-                await attempt.run()
+            await work(message)
         except StageLost as error:
             await self._source.crash(error)
         if self._running.get(turn_id, (None, None))[1] is asyncio.current_task():
             del self._running[turn_id]
+
+    async def _restart(self, message: OpenMessage) -> None:
+        """Asks for a new attempt at a turn that another worker may have been answering."""
+        turn = message.turn
+        assert turn is not None
+        command = restart(turn, message.attempt + 1, turn.envelope.traceparent)
+        await report(self._desk, command)
+
+    async def _attempt(self, message: OpenMessage) -> None:
+        assert message.turn is not None
+        turn_id = message.turn.turn_id
+        async with self._room:
+            attempt = Attempt(
+                self._desk,
+                message,
+                fallback=turn_id in self._lost_provider,
+                on_interrupted=lambda: self._lost_provider.add(turn_id),
+            )
+            await attempt.run()
 
     def _cancel(self, turn_id: str) -> None:
         _, task = self._running.pop(turn_id, (None, None))
@@ -183,7 +205,8 @@ class AnsweringStage:
             if partition in partitions:
                 self._cancel(turn_id)
         for partition in partitions:
-            self._partitions.pop(partition, None)
+            fold = self._partitions.pop(partition, None)
+            self._times.forget(() if fold is None else fold.begun())
             self._committed.pop(partition, None)
 
     async def _commit(self) -> None:
@@ -204,8 +227,9 @@ class AnsweringStage:
             offsets = [Assigned(*p, offset) for p, offset in done.items()]
             await self._source.call(lambda c: c.commit(offsets=offsets, asynchronous=False))
         except KafkaException as error:
-            # The next commit says the same and more.
+            # The next commit says the same and more, and comes though nothing more is read.
             log.info("a commit waits: %s", error.args[0].str())
+            self._commit_at_us = now_us + COMMIT_EVERY_US
             return
         self._committed.update(done)
         for partition, offset in done.items():

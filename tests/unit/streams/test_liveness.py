@@ -1,0 +1,183 @@
+"""A stage that has work and gets nowhere ends its process; one that waits for others does not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from broker import Broker
+from confluent_kafka import Consumer
+from confluent_kafka import TopicPartition as Assigned
+from turn_parts import eventually
+
+from infra.telemetry.metrics import Metrics
+from sinks.port import TopicPartition
+from streams import batch_source, liveness
+from streams.backoff import Backoff
+from streams.batch import Batch, Rewind
+from streams.batch_source import BatchSource
+from streams.liveness import watch
+from streams.worker import Reading, Worker
+
+PLACE = TopicPartition("parley.events.v1", 0)
+RECORDS = 100
+PATIENCE_S = 0.4
+SOON_S = 8 * PATIENCE_S
+"""A stuck stage is noticed long before that, also on a busy machine."""
+
+
+class Idle:
+    """A stage that takes everything in and never commits any of it."""
+
+    late = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.source: BatchSource
+        self.away = False
+
+    def assigned(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[int]:
+        return [0] * len(partitions)
+
+    def revoked(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
+        """Nothing to forget."""
+
+    def wake_at_us(self) -> int | None:
+        return None
+
+    async def handle(self, batch: Batch) -> None:
+        """Takes it in."""
+
+
+class Away(Idle):
+    """One that says that what it needs is away."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.away = True
+
+
+class Late(Idle):
+    """One whose offsets wait for work that outlives its batches."""
+
+    late = True
+
+
+class Refused(Idle):
+    """One that can't handle its batch now, and waits."""
+
+    async def handle(self, batch: Batch) -> None:
+        raise Rewind("nobody is at home")
+
+
+class Hung(Idle):
+    """One that does not come back from its batch before it is let go."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.let_go = asyncio.Event()
+
+    async def handle(self, batch: Batch) -> None:
+        await self.let_go.wait()
+
+
+class Diligent(Idle):
+    """One that commits what it has taken in."""
+
+    async def handle(self, batch: Batch) -> None:
+        reached = Assigned(*PLACE, batch.messages[PLACE][-1].offset() + 1)
+        await self.source.call(lambda c: c.commit(offsets=[reached], asynchronous=False))
+
+
+class Slow(Diligent):
+    """One that always has work before it, and gets on with it."""
+
+    async def handle(self, batch: Batch) -> None:
+        await asyncio.sleep(PATIENCE_S / 4)
+        await super().handle(batch)
+
+
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks and pauses are to patience as they are in earnest."""
+    monkeypatch.setattr(liveness, "CHECK_EVERY_S", PATIENCE_S / 12)
+    monkeypatch.setattr(batch_source, "Backoff", lambda: Backoff(60.0, 60.0))
+
+
+@asynccontextmanager
+async def working(broker: Broker, folder: Path, *stages: Idle) -> AsyncIterator[Worker]:
+    """A process of these stages, each with records before it, of which a batch has one."""
+    for number in range(RECORDS):
+        broker.append(PLACE, b"k", b"%d" % number)
+    readings = [
+        Reading(stage, stage.name, (PLACE.topic,), batch_max=1, commits_late=stage.late)
+        for stage in stages
+    ]
+    worker = Worker("liveness", readings, broker.options, folder)
+    for stage in stages:
+        stage.source = worker.sources[stage.name]
+    await worker.start()
+    try:
+        await eventually(lambda: all(PLACE in stage.source.owned for stage in stages))
+        yield worker
+    finally:
+        await worker.stop()
+
+
+def lag(metrics: Metrics, stage: str) -> float | None:
+    place = {"stage": stage, "topic": PLACE.topic, "partition": str(PLACE.partition)}
+    return metrics.registry.get_sample_value("parley_lag_records", place)
+
+
+async def test_a_stage_that_commits_nothing_ends_the_process_within_patience(
+    broker: Broker, tmp_path: Path
+) -> None:
+    metrics = Metrics()
+    async with working(broker, tmp_path, Slow("slow"), Idle("idle")) as worker:
+        began = time.monotonic()
+        async with asyncio.timeout(SOON_S):
+            why = await watch(worker, metrics, PATIENCE_S)
+        assert time.monotonic() - began > PATIENCE_S
+    assert why.startswith(f"idle has {RECORDS} records before it on parley.events.v1[0]")
+    assert lag(metrics, "idle") == RECORDS
+
+
+async def test_a_stage_that_hangs_in_its_batch_ends_the_process_within_patience(
+    broker: Broker, tmp_path: Path
+) -> None:
+    hung = Hung("hung")
+    async with working(broker, tmp_path, hung) as worker:
+        async with asyncio.timeout(SOON_S):
+            why = await watch(worker, Metrics(), PATIENCE_S)
+        hung.let_go.set()
+    assert why.startswith(f"hung has {RECORDS} records before it")
+
+
+@pytest.mark.parametrize("kind", [Slow, Away, Refused, Late])
+async def test_a_stage_that_gets_on_or_waits_for_others_is_left_alone(
+    broker: Broker, tmp_path: Path, kind: type[Idle]
+) -> None:
+    metrics = Metrics()
+    async with working(broker, tmp_path, kind("patient")) as worker:
+        assert not await ends_in_time(worker, metrics)
+        assert lag(metrics, "patient") is not None
+
+
+async def test_a_stage_without_work_is_left_alone(broker: Broker, tmp_path: Path) -> None:
+    metrics = Metrics()
+    async with working(broker, tmp_path, Diligent("diligent")) as worker:
+        await eventually(lambda: broker.committed("diligent", PLACE) == RECORDS)
+        assert not await ends_in_time(worker, metrics)
+    assert lag(metrics, "diligent") == 0
+
+
+async def ends_in_time(worker: Worker, metrics: Metrics) -> bool:
+    """Whether the watch ends in several times the time that a stuck stage would get."""
+    watching = asyncio.ensure_future(watch(worker, metrics, PATIENCE_S))
+    done, _ = await asyncio.wait([watching], timeout=4 * PATIENCE_S)
+    watching.cancel()
+    return bool(done)

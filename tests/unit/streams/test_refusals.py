@@ -1,0 +1,89 @@
+"""What the conversation refuses is counted once, when the refusal is in the log."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1] / "processors" / "conversation"))
+
+import pytest
+from conversation_story import ANSWERED, START_US, STRANGER, TENANT, cancels, rates, says
+
+from infra.telemetry.metrics import Metrics
+from processors.conversation.policy import Policy
+from schemas.avro_types import AvroSchema
+from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS
+from schemas.wire import TopicWire
+from sinks.port import Delivery, TopicPartition
+from streams.conversation_stage import conversation_format
+from streams.refusals import CountedConversations
+from streams.state import MemoryState
+from streams.transactional_stage import Output
+
+FIRST = TopicPartition(COMMANDS.name, 0)
+
+
+class OneId:
+    """A registry that knows every schema under its own number."""
+
+    def __init__(self) -> None:
+        self._schemas: list[AvroSchema] = []
+
+    def id_of(self, subject: str, schema: AvroSchema) -> int:
+        self._schemas.append(schema)
+        return len(self._schemas) - 1
+
+    def schema_of(self, schema_id: int) -> AvroSchema | None:
+        return self._schemas[schema_id]
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def stage(metrics: Metrics) -> CountedConversations:
+    events, snapshots, commands = (TopicWire(t, OneId()) for t in (EVENTS, CONVERSATIONS, COMMANDS))
+    states = {0: MemoryState(conversation_format(snapshots))}
+    made = CountedConversations(
+        metrics, events, snapshots, commands, lambda partitions: states, lambda tenant: Policy()
+    )
+    made.assigned([FIRST])
+    return made
+
+
+def decided(stage: CountedConversations, *commands: Any) -> Any:
+    """What the stage notes of a batch that is not committed yet."""
+    batch = [Delivery(*FIRST, n, 0, command, None) for n, command in enumerate(commands)]
+
+    def send(*record: Any) -> None:
+        """The log takes it."""
+
+    return stage.apply({FIRST: batch}, START_US, Output(send, lambda delivery, error: None))
+
+
+def refused(metrics: Metrics, code: str) -> float | None:
+    labels = {"tenant": TENANT, "code": code}
+    return metrics.registry.get_sample_value("parley_rejected_commands_total", labels)
+
+
+def test_refusals_are_counted_by_tenant_and_code(
+    stage: CountedConversations, metrics: Metrics
+) -> None:
+    strangers = [says(f"s-{n}", actor=STRANGER) for n in range(3)]
+    stage.committed(decided(stage, *ANSWERED, *strangers, cancels(40), rates(2)))
+    assert refused(metrics, "forbidden") == 3
+    assert refused(metrics, "unknown_turn") == 1
+
+
+def test_a_batch_that_is_rolled_back_and_read_again_counts_once(
+    stage: CountedConversations, metrics: Metrics
+) -> None:
+    commands = (*ANSWERED, says("s-1", actor=STRANGER))
+    decided(stage, *commands)
+    assert refused(metrics, "forbidden") is None
+    stage.committed(decided(stage, *commands))
+    assert refused(metrics, "forbidden") == 1
