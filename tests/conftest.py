@@ -39,7 +39,7 @@ def stack(
     from parley.local_stack import detach, fetch_everything, scatter_ports
 
     folder = tmp_path_factory.mktemp("stack") / "data"
-    fetch_everything()
+    fetch_everything(folder)
     scatter_ports(folder)
     try:
         detach(folder, lambda status: None, tied=True)
@@ -60,12 +60,8 @@ def stack(
 @pytest.fixture
 def slow_answers(stack: RunningStack) -> Iterator[RunningStack]:
     """The stack with answers whose pieces come slowly enough to be interrupted."""
-    settings = stack.folder / "settings.toml"
-    settings.write_text("[answering]\npace_ms = 60.0\n")
-    stack.kill("worker-think")
-    yield stack
-    settings.unlink()
-    stack.kill("worker-think")
+    with stack.answering("pace_ms = 60.0"):
+        yield stack
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,18 @@ class RunningStack:
         pid = self.pid(part)
         os.kill(pid, signal.SIGKILL)
         self.restarted(part, pid)
+
+    @contextmanager
+    def answering(self, settings: str) -> Iterator[None]:
+        """Other settings of the section `answering`, as lines of TOML, until the block ends."""
+        file = self.folder / "settings.toml"
+        file.write_text(f"[answering]\n{settings}\n")
+        self.kill("worker-think")
+        try:
+            yield
+        finally:
+            file.unlink()
+            self.kill("worker-think")
 
     def complaints(self, lines: int = 12) -> str:
         """The last warnings and errors of every part."""

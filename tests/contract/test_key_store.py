@@ -1,4 +1,8 @@
-"""What every key store promises, on SQLite and, given PARLEY_TEST_POSTGRES_URL, on PostgreSQL."""
+"""What every key store promises, on SQLite and on PostgreSQL.
+
+PostgreSQL is one of the tests' own, or the one that PARLEY_TEST_POSTGRES_URL names: a database
+that may be emptied.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from postgres_process import missing, running_postgres
 
 from infra.keys import (
     KeyErased,
@@ -27,20 +32,27 @@ from infra.keys.tables import DATA_KEYS, METADATA, STORE
 from infra.settings.connections import KeySettings
 
 TENANT, MONTH = "bank", "2026-11"
-POSTGRES_URL = os.environ.get("PARLEY_TEST_POSTGRES_URL", "")
-STORES = [
-    "sqlite",
-    pytest.param(
-        "postgresql",
-        marks=pytest.mark.skipif(not POSTGRES_URL, reason="PARLEY_TEST_POSTGRES_URL is not set"),
-    ),
-]
+GIVEN_URL = os.environ.get("PARLEY_TEST_POSTGRES_URL", "")
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    if GIVEN_URL:
+        yield GIVEN_URL
+        return
+    if why := missing():
+        pytest.skip(why)
+    with running_postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
 def keys(request: pytest.FixtureRequest, tmp_path: Path) -> KeySettings:
     """Settings of a store that does not exist yet."""
-    url = f"sqlite:///{tmp_path / 'keys.db'}" if request.param == "sqlite" else POSTGRES_URL
+    is_file = request.param == "sqlite"
+    url = (
+        f"sqlite:///{tmp_path / 'keys.db'}" if is_file else request.getfixturevalue("postgres_url")
+    )
     settings = KeySettings(
         url=url, master_key_file=tmp_path / "master.key", revalidate_ms=200, timeout_ms=5000
     )
@@ -250,6 +262,20 @@ def test_many_keys_come_at_once_and_only_those_asked_for(store: KeyStore) -> Non
     }
     assert store.keys("shop", wanted) == {}
     assert store.keys(TENANT, []) == {}
+
+
+@pytest.mark.parametrize(
+    "foreign", [("a\0", f"{MONTH}/1"), ("é", f"{MONTH}/1"), ("a", "\0/1"), ("a", f"{MONTH}/x")]
+)
+def test_names_that_no_key_can_have_are_missing_and_keep_nobody_from_the_others(
+    store: KeyStore, foreign: tuple[str, str]
+) -> None:
+    identity, key = store.contact(TENANT, "alice", MONTH)
+    assert key is not None
+    wanted = [foreign, (identity.subject, key.key_version)]
+    assert store.keys(TENANT, wanted) == {identity.subject: [key]}
+    with pytest.raises(KeyMissing):
+        store.key(TENANT, *foreign)
 
 
 def test_the_platforms_own_key_never_expires(keys: KeySettings, store: KeyStore) -> None:

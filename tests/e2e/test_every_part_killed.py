@@ -17,7 +17,7 @@ from parley.talk import open_client
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
-PARTS = ("gateway", "worker-talk", "worker-think", "analytics", "redis", "kafka")
+PARTS = ("gateway", "worker-talk", "worker-think", "analytics", "registry", "redis", "kafka")
 DIALOGUES = 12
 QUESTIONS = (
     "How do I activate my new card?",

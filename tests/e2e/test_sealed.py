@@ -1,33 +1,32 @@
-"""Nothing that people or models write stands in the clear in Kafka or in a log file.
+"""Nothing that people or models write stands in the clear in Kafka, in a log file or in a trace.
 
 What is searched: every record of every topic, decompressed (knowledge apart, which is public), and
-every log file of the stack; for any four words in a row of a message or an answer. The search
-itself is tested on texts that were written with sealing switched off.
+every file of the folders `logs` and `traces`; for any four words in a row of a message or an
+answer. That the search would find them is shown on a stack that runs with sealing switched off.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 from running_stack import RunningStack, wait_for
+from searching import decoded, files, found_in, quadruples, records, rows, tables
 
 from infra.keys import open_sealer
 from infra.keys.errors import SealBroken
-from infra.keys.keyring import Keyring
-from infra.keys.sealing import PlainSealer
-from infra.keys.store import open_key_store
-from infra.schema_registry import SchemaRegistry
+from infra.local import Stack
 from parley.client.conversation import new_id
+from parley.local_stack import scatter_ports
 from parley.talk import ask, open_client
 from schemas.events import MessageReceived
 from schemas.topics import EVENTS, KNOWLEDGE, TOPICS
-from schemas.wire import TopicWire
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -36,6 +35,8 @@ MESSAGES = (
     "How long does a replacement usually take to arrive at my summer cottage",
     "Could somebody kindly explain the exchange rate applied to Mongolian currency",
 )
+SPEAKING = ("parley.commands.v1", "parley.events.v1", "parley.tokens.v1")
+"""The topics that carry what people and models write."""
 PLANTED = (
     "ada.lovelace@example.org",
     "grace_hopper+bank@mail.example.com",
@@ -60,50 +61,28 @@ PLANTED = (
 )
 
 
-def quadruples(text: str) -> set[bytes]:
-    """Every four words in a row, as they would stand in a file."""
-    words = text.split()
-    return {" ".join(words[i : i + 4]).encode() for i in range(len(words) - 3)}
+@pytest.fixture
+def unsealed(
+    stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningStack]:
+    """A smaller stack of its own, in which sealing is off."""
+    folder = tmp_path_factory.mktemp("unsealed") / "data"
+    scatter_ports(folder)
+    (folder / "settings.toml").write_text('[keys]\nsealing = "off"\n')
+    shutil.copytree(stack.folder / "registry-cache", folder / "registry-cache")
+    script = Path(__file__).with_name("plain_stack.py")
+    plain = Stack(folder)
+    try:
+        plain.detach((sys.executable, str(script), str(folder)), tied=True)
+        yield RunningStack(folder)
+    finally:
+        plain.stop()
 
 
-def records(stack: RunningStack, topics: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """Keys, values and headers of every record of the topics, decompressed."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": stack.addresses["kafka"],
-            "group.id": "search",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "isolation.level": "read_uncommitted",
-        }
-    )
-    known = consumer.list_topics(timeout=10).topics
-    places = [TopicPartition(t, p, 0) for t in topics for p in known[t].partitions]
-    consumer.assign(places)
-    ended = 0
-    while ended < len(places):
-        for message in consumer.consume(1000, 1.0):
-            if message.error() is not None:
-                assert message.error().code() == KafkaError._PARTITION_EOF
-                ended += 1
-                continue
-            parts = [message.key() or b"", message.value() or b""]
-            for name, value in message.headers() or ():
-                parts += [name.encode(), value or b""]
-            yield message.topic(), b"\x00".join(parts)
-    consumer.close()
-
-
-def log_files(stack: RunningStack) -> list[Path]:
-    return [p for p in (stack.folder / "logs").rglob("*") if p.is_file()]
-
-
-def found_in(haystack: bytes, needles: Iterable[bytes]) -> list[bytes]:
-    return [needle for needle in needles if needle in haystack]
-
-
-async def said_and_answered(stack: RunningStack, texts: Iterable[str], sub: str) -> list[str]:
-    """Says the texts in one conversation; gives them back with their answers."""
+async def said_and_answered(
+    stack: RunningStack, texts: Iterable[str], sub: str
+) -> tuple[str, list[str]]:
+    """Says the texts in one conversation; its id, and the texts with their answers."""
     async with open_client(stack.settings, "demo", sub) as client:
         conversation = await client.conversation(new_id())
         spoken: list[str] = []
@@ -111,65 +90,61 @@ async def said_and_answered(stack: RunningStack, texts: Iterable[str], sub: str)
             exchange = await ask(conversation, text, lambda item: None)
             assert exchange.outcome == "completed"
             spoken += [text, exchange.text]
-    return spoken
+    return conversation.id, spoken
 
 
-def test_no_four_words_of_a_conversation_stand_in_kafka_or_in_a_log(stack: RunningStack) -> None:
-    spoken = asyncio.run(said_and_answered(stack, MESSAGES, "sealed-1"))
+def searched(stack: RunningStack, needles: set[bytes]) -> dict[str, list[bytes]]:
+    """What is found of the needles in each topic that has records."""
+    found: dict[str, list[bytes]] = {}
+    for topic, record in records(stack, [t.name for t in TOPICS if t is not KNOWLEDGE]):
+        found.setdefault(topic, []).extend(found_in(record, needles))
+    return found
+
+
+def test_no_four_words_of_a_conversation_stand_in_kafka_in_a_log_or_in_a_trace(
+    stack: RunningStack,
+) -> None:
+    conversation, spoken = asyncio.run(said_and_answered(stack, MESSAGES, "sealed-1"))
     needles = set().union(*(quadruples(text) for text in spoken))
     assert len(needles) > 50
-    names = [topic.name for topic in TOPICS if topic is not KNOWLEDGE]
-    searched: dict[str, int] = {}
-    for topic, record in records(stack, names):
-        searched[topic] = searched.get(topic, 0) + 1
-        assert not found_in(record, needles), topic
-    assert {"parley.commands.v1", "parley.events.v1", "parley.tokens.v1"} <= set(searched)
-    for path in log_files(stack):
+    found = searched(stack, needles)
+    assert set(SPEAKING) <= set(found)
+    assert not any(found.values()), found
+
+    logs, traces = (files(stack.folder / name) for name in ("logs", "traces"))
+    assert any(path.stat().st_size for path in logs)
+    told = conversation.encode()
+    wait_for(lambda: any(told in path.read_bytes() for path in traces), "the trace of it")
+    for path in logs + traces:
         assert not found_in(path.read_bytes(), needles), path.name
 
 
-def test_the_search_finds_what_is_written_with_sealing_off(stack: RunningStack) -> None:
-    settings = stack.settings.keys
-    ring = Keyring(open_key_store(settings), size=10, revalidate_ms=60_000)
-    sealer = PlainSealer(ring)
-    try:
-        sealed = sealer.seal(
-            MESSAGES[0],
-            tenant_id="demo",
-            conversation_id="c1",
-            subject="s",
-            origin_id="o",
-            field="text",
-            month="2026-11",
-        )
-    finally:
-        sealer.close()
-    asyncio.run(said_and_answered(stack, MESSAGES[:1], "sealed-3"))
-    event = next(_messages(stack))
-    plain = MessageReceived(event.envelope, event.mid, sealed, event.analysis_deadline_at)
-    record = _wire(stack).encode(plain)
-    assert found_in(record, quadruples(MESSAGES[0]))
+def test_the_search_finds_what_is_written_with_sealing_off(unsealed: RunningStack) -> None:
+    _, [question, answer] = asyncio.run(said_and_answered(unsealed, MESSAGES[:1], "unsealed"))
+    for text, topics in ((question, SPEAKING[:2]), (answer, SPEAKING)):
+        found = searched(unsealed, quadruples(text))
+        assert {topic for topic, hits in found.items() if hits} == set(topics)
 
 
 def test_redis_and_clickhouse_hold_placeholders_for_planted_values(stack: RunningStack) -> None:
-    texts = [f"Please look at this value for me: {value} and tell me more" for value in PLANTED]
+    lead = b"Please look at this value"
+    texts = [f"{lead.decode()} for me: {value} and tell me more" for value in PLANTED]
     for start in range(0, len(texts), 5):
         asyncio.run(said_and_answered(stack, texts[start : start + 5], f"planted-{start}"))
     needles = [value.encode() for value in PLANTED]
-    held = _redis_dump(stack)
+    held = redis_dump(stack)
     assert len(re.findall(rb"<[A-Z_]+_1>", held)) >= len(PLANTED)
     assert found_in(held, needles) == []
 
-    def in_clickhouse() -> str:
-        answered = stack.parley("sql", "SELECT * FROM v1_messages", "--format", "json")
-        assert answered.code == 0, answered.err
-        return answered.out
-
-    wait_for(lambda: in_clickhouse().count("Please look at this value") >= len(PLANTED), "rows")
-    shown = in_clickhouse()
-    assert found_in(shown.encode(), needles) == []
-    folder = stack.folder / "clickhouse"
-    assert folder.is_dir()
+    wait_for(lambda: rows(stack, "v1_messages").count(lead) >= len(PLANTED), "rows")
+    shown = {table: rows(stack, table) for table in tables(stack)}
+    assert {table for table, content in shown.items() if lead in content} == {
+        "event_texts",
+        "v1_messages",
+    }
+    assert {"events", "v1_turns", "v1_conversations", "v1_inferences"} < set(shown)
+    for table, content in shown.items():
+        assert found_in(content, needles) == [], table
 
 
 def test_the_original_opens_with_its_key_and_with_nothing_else(stack: RunningStack) -> None:
@@ -178,7 +153,9 @@ def test_the_original_opens_with_its_key_and_with_nothing_else(stack: RunningSta
     sealer = open_sealer(stack.settings.keys)
     try:
         opened = []
-        for event in _messages(stack):
+        for event in decoded(stack, EVENTS):
+            if not isinstance(event, MessageReceived):
+                continue
             place = event.envelope
             here = {"tenant_id": place.tenant_id, "conversation_id": place.conversation_id}
             if sealer.open(event.text, **here) != text:
@@ -192,37 +169,7 @@ def test_the_original_opens_with_its_key_and_with_nothing_else(stack: RunningSta
         sealer.close()
 
 
-def _messages(stack: RunningStack) -> Iterator[MessageReceived]:
-    """Every `MessageReceived` of the log."""
-    wire = _wire(stack)
-    consumer = Consumer(
-        {
-            "bootstrap.servers": stack.addresses["kafka"],
-            "group.id": "messages",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-        }
-    )
-    consumer.assign([TopicPartition(EVENTS.name, p, 0) for p in range(EVENTS.partitions)])
-    ended = 0
-    while ended < EVENTS.partitions:
-        for message in consumer.consume(1000, 1.0):
-            if message.error() is not None:
-                ended += 1
-                continue
-            if wire.record_type(message.value()) is MessageReceived:
-                yield wire.decode(message.value())
-    consumer.close()
-
-
-def _wire(stack: RunningStack) -> TopicWire:
-    wire = TopicWire(EVENTS, SchemaRegistry(stack.addresses["registry"]))
-    wire.prepare()
-    return wire
-
-
-def _redis_dump(stack: RunningStack) -> bytes:
+def redis_dump(stack: RunningStack) -> bytes:
     """Every value of every key, with the keys."""
     client = redis.Redis.from_url(stack.addresses["redis"])
     parts: list[bytes] = []
