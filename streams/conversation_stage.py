@@ -13,7 +13,7 @@ from processors.conversation.policy import Policy
 from processors.conversation.state import Conversation, new_conversation, upcast
 from processors.conversation.timers import expiries, next_deadline_us
 from schemas.commands import Command
-from schemas.events import Event
+from schemas.events import CommandRejected, Event
 from schemas.failures import Invalid
 from schemas.headers import command_headers, event_headers
 from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS, conversation_key
@@ -31,6 +31,8 @@ REPEAT_US = 1_000_000
 
 OpenStates = Callable[[Sequence[int]], Mapping[int, PartitionState[Conversation]]]
 PolicyOf = Callable[[str], Policy]
+OnRefused = Callable[[str, str], None]
+"""Gets the tenant and the code of a refusal."""
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class _Changes:
 
     changes: list[Change] = field(default_factory=list)
     next_offset: int | None = None
+    refused: list[CommandRejected] = field(default_factory=list)
 
     def delivered(self, error: object, message: Any) -> None:
         if error is None:
@@ -55,7 +58,7 @@ class ConversationTransform:
     """Decides commands against the folded conversations of the owned partitions.
 
     `open_states` restores the states of partitions from the changelog; `policy_of` gives the
-    policy of a tenant.
+    policy of a tenant; `on_refused` hears of every refusal that is in the log.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class ConversationTransform:
         open_states: OpenStates,
         policy_of: PolicyOf,
         tracing: Tracing = TRACING_OFF,
+        on_refused: OnRefused = lambda tenant_id, code: None,
     ) -> None:
         self._events = events
         self._snapshots = snapshots
@@ -73,6 +77,7 @@ class ConversationTransform:
         self._open_states = open_states
         self._policy_of = policy_of
         self._tracing = tracing
+        self._on_refused = on_refused
         self._partitions: dict[TopicPartition, _Partition] = {}
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> None:
@@ -113,17 +118,24 @@ class ConversationTransform:
             held.state.apply(changed.changes, changed.next_offset)
             for change in changed.changes:
                 held.deadlines.set(change.key, next_deadline_us(change.state))
+            for refusal in changed.refused:
+                self._on_refused(refusal.envelope.tenant_id, refusal.code)
 
     def _fold(
         self, held: _Partition, batch: Iterable[Delivery], now_us: int, out: Output
     ) -> _Changes:
         dirty: dict[bytes, Conversation] = {}
+        refused: list[CommandRejected] = []
         deliveries = iter(batch)
         while portion := list(islice(deliveries, PORTION)):
             for key, event, value in self._decided(held, portion, dirty, now_us, out):
                 headers = event_headers(type(event), event.envelope, SOURCE)
                 out.send(EVENTS.name, key, value, headers)
-        return self._snapshots_of(dirty, out)
+                if isinstance(event, CommandRejected):
+                    refused.append(event)
+        noted = self._snapshots_of(dirty, out)
+        noted.refused = refused
+        return noted
 
     def _decided(
         self,

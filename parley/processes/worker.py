@@ -29,7 +29,6 @@ from streams.dead_letters import DeadLetters
 from streams.decoding import Decoder
 from streams.knowledge import KnowledgeTable
 from streams.records_out import RecordsOut
-from streams.refusals import CountedConversations
 from streams.restore import restore
 from streams.sink_stage import SinkStage
 from streams.state import MemoryState, PartitionState, StateFormat
@@ -115,14 +114,14 @@ class Stages:
 
     def _conversation(self) -> Reading:
         wiring = self._wiring
-        transform = CountedConversations(
-            wiring.metrics,
+        transform = conversation_stage.ConversationTransform(
             wiring.wire(topics.EVENTS),
             wiring.wire(topics.CONVERSATIONS),
             wiring.wire(topics.COMMANDS),
             self._open_states,
             lambda tenant_id: wiring.policy,
             wiring.tracing,
+            self._count_refusal,
         )
         name = conversation_stage.NAME
         stage = TransactionalStage(
@@ -141,6 +140,10 @@ class Stages:
             batch_max=chosen.batch_max,
             pace_ms=chosen.pace_ms,
         )
+
+    def _count_refusal(self, tenant_id: str, code: str) -> None:
+        metrics = self._wiring.metrics
+        metrics.rejected.labels(metrics.tenant(tenant_id), code).inc()
 
     def _open_states(self, partitions: Sequence[int]) -> dict[int, PartitionState[Conversation]]:
         wiring = self._wiring

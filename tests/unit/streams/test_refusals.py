@@ -17,8 +17,7 @@ from schemas.avro_types import AvroSchema
 from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS
 from schemas.wire import TopicWire
 from sinks.port import Delivery, TopicPartition
-from streams.conversation_stage import conversation_format
-from streams.refusals import CountedConversations
+from streams.conversation_stage import ConversationTransform, conversation_format
 from streams.state import MemoryState
 from streams.transactional_stage import Output
 
@@ -45,17 +44,22 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def stage(metrics: Metrics) -> CountedConversations:
+def stage(metrics: Metrics) -> ConversationTransform:
     events, snapshots, commands = (TopicWire(t, OneId()) for t in (EVENTS, CONVERSATIONS, COMMANDS))
     states = {0: MemoryState(conversation_format(snapshots))}
-    made = CountedConversations(
-        metrics, events, snapshots, commands, lambda partitions: states, lambda tenant: Policy()
+    made = ConversationTransform(
+        events,
+        snapshots,
+        commands,
+        lambda partitions: states,
+        lambda tenant: Policy(),
+        on_refused=lambda tenant, code: metrics.rejected.labels(tenant, code).inc(),
     )
     made.assigned([FIRST])
     return made
 
 
-def decided(stage: CountedConversations, *commands: Any) -> Any:
+def decided(stage: ConversationTransform, *commands: Any) -> Any:
     """What the stage notes of a batch that is not committed yet."""
     batch = [Delivery(*FIRST, n, 0, command, None) for n, command in enumerate(commands)]
 
@@ -71,7 +75,7 @@ def refused(metrics: Metrics, code: str) -> float | None:
 
 
 def test_refusals_are_counted_by_tenant_and_code(
-    stage: CountedConversations, metrics: Metrics
+    stage: ConversationTransform, metrics: Metrics
 ) -> None:
     strangers = [says(f"s-{n}", actor=STRANGER) for n in range(3)]
     stage.committed(decided(stage, *ANSWERED, *strangers, cancels(40), rates(2)))
@@ -80,7 +84,7 @@ def test_refusals_are_counted_by_tenant_and_code(
 
 
 def test_a_batch_that_is_rolled_back_and_read_again_counts_once(
-    stage: CountedConversations, metrics: Metrics
+    stage: ConversationTransform, metrics: Metrics
 ) -> None:
     commands = (*ANSWERED, says("s-1", actor=STRANGER))
     decided(stage, *commands)
