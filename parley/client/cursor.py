@@ -142,6 +142,9 @@ class Cursor:
 
     def _snapshot(self, frame: Mapping[str, Any]) -> Reset:
         state = frame["state"]
+        if frame["epoch"] != self.epoch:
+            # A log that began anew gives the ids of its turns again.
+            self.over = None
         self.epoch, self.seq = frame["epoch"], frame["seq"]
         open_turn = state.get("turn")
         self._begin(None, 0)
