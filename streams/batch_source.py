@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 BEGINNING = -2
 POLL_S = 0.1
+SAY_AGAIN_S = 30.0
 ABORTED = ("kafka", "rebalanced", "unavailable")
 """Why a batch has to be read again, as the metric says it."""
 
@@ -86,6 +87,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._rebalanced = False
         self._backoff = Backoff()
         self._resume_at = 0.0
+        self._say_away_at = 0.0
         self._owned: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
         self._read: dict[TopicPartition, int] = {}
@@ -179,7 +181,10 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._loop.call_soon_threadsafe(self._finish, failure)
 
     def _heard(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+        now = time.monotonic()
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and now >= self._say_away_at:
+            # librdkafka tells of it at every try.
+            self._say_away_at = now + SAY_AGAIN_S
             log.warning("%s: Kafka is away; it goes on when Kafka is back", self.name)
 
     def _finish(self, failure: BaseException | None) -> None:

@@ -130,8 +130,9 @@ async def _remote(
     open_remote = partial(
         RemoteClickHouse, chosen.url, user=chosen.user, password=password, options=chosen.options
     )
-    # Every failure of it is told here, in our words, so its own would say everything twice.
+    # Every failure is told here in our words; theirs would say everything twice.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     # An insert may take minutes, the question whether anybody is there may not.
     remote, asked = open_remote(), open_remote(timeout_s=ANSWER_S)
     try:

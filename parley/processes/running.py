@@ -82,7 +82,7 @@ async def run_worker(wiring: Wiring, worker: Worker, stop: asyncio.Event) -> Non
     _collect_rarely()
     wiring.health.set("stages", True)
     for name, source in worker.sources.items():
-        wiring.health.watch(name, partial(_trouble, source))
+        wiring.health.watch(f"stage {name}", partial(_trouble, source))
     patience_s = wiring.settings.stages.progress_ms / 1000
     failed = asyncio.ensure_future(worker.failed())
     stuck = asyncio.ensure_future(watch(worker, wiring.metrics, patience_s))

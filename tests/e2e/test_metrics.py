@@ -66,12 +66,12 @@ def values(samples: Samples, name: str, **labels: str) -> list[float]:
     ]
 
 
-def away(stack: RunningStack, process: str) -> set[str]:
-    """The conditions that keep a process from being ready; all of them if it does not answer."""
+def away(stack: RunningStack, process: str) -> dict[str, str]:
+    """What keeps a process from being ready, in its words; `everything` if it does not answer."""
     report: dict[str, Any] = json.loads(asked(stack, process, "/readyz") or "{}")
     if not report:
-        return {"everything"}
-    return {name for name, check in report["checks"].items() if not check["ok"]}
+        return {"everything": ""}
+    return {name: check["detail"] for name, check in report["checks"].items() if not check["ok"]}
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +150,14 @@ def test_a_turn_takes_longer_than_its_first_token(one_message: RunningStack) -> 
         lambda: bool(values(scraped(one_message, THINK), "turn_seconds_sum")), "the turn's end"
     )
     samples = scraped(one_message, THINK)
-    [whole] = values(samples, "turn_seconds_sum", tenant="demo", outcome="completed")
-    [first] = values(samples, "first_token_seconds_sum", tenant="demo", model="grounded")
+
+    def mean(name: str, **labels: str) -> float:
+        [total] = values(samples, f"{name}_sum", tenant="demo", **labels)
+        [count] = values(samples, f"{name}_count", tenant="demo", **labels)
+        return total / count
+
+    whole = mean("turn_seconds", outcome="completed")
+    first = mean("first_token_seconds", model="grounded")
     assert 0 < first < whole < 60
 
 
@@ -169,7 +175,7 @@ def frozen(stack: RunningStack, part: str) -> Iterator[None]:
 def kept_from_work(stack: RunningStack, process: str, dependency: str) -> bool:
     """Whether both readiness and metric say that the dependency is away."""
     up = values(scraped(stack, process), "dependency_up", dependency=dependency)
-    return dependency in away(stack, process) and up == [0]
+    return f"check {dependency}." in away(stack, process).get(dependency, "") and up == [0]
 
 
 def all_ready(stack: RunningStack) -> bool:
@@ -190,6 +196,9 @@ async def test_a_worker_says_that_redis_is_away_and_how_far_its_sink_lags(
             asking = asyncio.create_task(ask(conversation, "Can I get a second card?", id))
             await asyncio.to_thread(
                 wait_for, lambda: kept_from_work(stack, TALK, "redis"), "Redis to be missed"
+            )
+            await asyncio.to_thread(
+                wait_for, lambda: "stage redis" in away(stack, TALK), "the sink to wait"
             )
             await asyncio.to_thread(wait_for, lambda: lags() > 0, "the sink to lag")
             # It answers on, with a shorter context.
