@@ -39,6 +39,7 @@ class Idle:
         self.name = name
         self.source: BatchSource
         self.away = False
+        self.let_go = asyncio.Event()
 
     def assigned(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[int]:
         return [0] * len(partitions)
@@ -76,10 +77,6 @@ class Refused(Idle):
 
 class Hung(Idle):
     """One that does not come back from its batch before it is let go."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.let_go = asyncio.Event()
 
     async def handle(self, batch: Batch) -> None:
         await self.let_go.wait()
@@ -125,6 +122,8 @@ async def working(broker: Broker, folder: Path, *stages: Idle) -> AsyncIterator[
         await eventually(lambda: all(PLACE in stage.source.owned for stage in stages))
         yield worker
     finally:
+        for stage in stages:
+            stage.let_go.set()
         await worker.stop()
 
 
@@ -149,11 +148,9 @@ async def test_a_stage_that_commits_nothing_ends_the_process_within_patience(
 async def test_a_stage_that_hangs_in_its_batch_ends_the_process_within_patience(
     broker: Broker, tmp_path: Path
 ) -> None:
-    hung = Hung("hung")
-    async with working(broker, tmp_path, hung) as worker:
+    async with working(broker, tmp_path, Hung("hung")) as worker:
         async with asyncio.timeout(SOON_S):
             why = await watch(worker, Metrics(), PATIENCE_S)
-        hung.let_go.set()
     assert why.startswith(f"hung has {RECORDS} records before it")
 
 
