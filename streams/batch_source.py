@@ -91,6 +91,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._owned: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
         self._read: dict[TopicPartition, int] = {}
+        self._handed: frozenset[TopicPartition] = frozenset()
         self._commits_late = commits_late
         self._thread = threading.Thread(target=self._run, name=f"source-{name}", daemon=True)
         self._ended: asyncio.Event = asyncio.Event()
@@ -154,7 +155,10 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         """
         read = self._read.get(partition, 0)
         done = read if self._commits_late else committed
-        return self._ends.get(partition, done) if done >= read else done
+        if done < read or partition in self._handed:
+            # The end may have been read together with a batch that is still worked on.
+            return done
+        return self._ends.get(partition, done)
 
     # From here on everything runs on the source's thread.
 
@@ -248,9 +252,11 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         return wake_at_us is not None and wake_at_us <= time.time_ns() // 1000
 
     def _hand_over(self, batch: Batch) -> None:
+        self._handed = frozenset(batch.messages)
         asyncio.run_coroutine_threadsafe(self._deliver(batch), self._loop)
         while not batch.settled:
             self._events.get()()
+        self._handed = frozenset()
         match batch.outcome:
             case None:
                 self._backoff.reset()

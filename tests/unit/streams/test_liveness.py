@@ -106,12 +106,14 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def working(broker: Broker, folder: Path, *stages: Idle) -> AsyncIterator[Worker]:
-    """A process of these stages, each with records before it, of which a batch has one."""
-    for number in range(RECORDS):
+async def working(
+    broker: Broker, folder: Path, *stages: Idle, records: int = RECORDS, batch_max: int = 1
+) -> AsyncIterator[Worker]:
+    """A process of these stages, each with records before it."""
+    for number in range(records):
         broker.append(PLACE, b"k", b"%d" % number)
     readings = [
-        Reading(stage, stage.name, (PLACE.topic,), batch_max=1, commits_late=stage.late)
+        Reading(stage, stage.name, (PLACE.topic,), batch_max=batch_max, commits_late=stage.late)
         for stage in stages
     ]
     worker = Worker("liveness", readings, broker.options, folder)
@@ -152,6 +154,40 @@ async def test_a_stage_that_hangs_in_its_batch_ends_the_process_within_patience(
         async with asyncio.timeout(SOON_S):
             why = await watch(worker, Metrics(), PATIENCE_S)
     assert why.startswith(f"hung has {RECORDS} records before it")
+
+
+class HungAtTheEnd(Hung):
+    """One that hangs in its second batch, which was read together with the partition's end."""
+
+    async def handle(self, batch: Batch) -> None:
+        self.batches += 1
+        if self.batches > 1:
+            await super().handle(batch)
+            return
+        await self.more_is_there.wait()
+        # librdkafka fetches once more after the last record, and so learns of the end.
+        await asyncio.sleep(1.5)
+        reached = Assigned(*PLACE, batch.messages[PLACE][-1].offset() + 1)
+        await self.source.call(lambda c: c.commit(offsets=[reached], asynchronous=False))
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.batches = 0
+        self.more_is_there = asyncio.Event()
+
+
+async def test_a_stage_that_hangs_in_the_last_batch_of_its_log_ends_the_process_too(
+    broker: Broker, tmp_path: Path
+) -> None:
+    hung = HungAtTheEnd("hung")
+    async with working(broker, tmp_path, hung, records=1, batch_max=RECORDS) as worker:
+        await eventually(lambda: hung.batches)
+        broker.append(PLACE, b"k", b"more")
+        hung.more_is_there.set()
+        await eventually(lambda: hung.batches > 1)
+        async with asyncio.timeout(SOON_S):
+            why = await watch(worker, Metrics(), PATIENCE_S)
+    assert why.startswith("hung has 1 records before it")
 
 
 @pytest.mark.parametrize("kind", [Slow, Away, Refused, Late])
