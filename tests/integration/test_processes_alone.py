@@ -111,18 +111,32 @@ def test_a_part_that_is_away_at_the_start_is_said_in_one_sentence_within_10_seco
     assert seconds < WITHIN_S + 2 * import_s  # the stack may need the cores meanwhile
 
 
+@pytest.mark.parametrize(
+    ("keys", "code", "what_to_do"),
+    [
+        ("sqlite:///{}/keys.db", Exit.UNREACHABLE, "check KEY_STORE_URL"),
+        ("mysql://127.0.0.1/keys", Exit.REFUSED, "give KEY_STORE_URL a sqlite:///"),
+    ],
+    ids=["away", "of no known kind"],
+)
 @pytest.mark.parametrize("process", NEEDS)
 def test_a_key_store_that_can_not_be_opened_is_said_in_one_sentence(
-    stack: RunningStack, tmp_path: Path, import_s: float, process: str
+    stack: RunningStack,
+    tmp_path: Path,
+    import_s: float,
+    process: str,
+    keys: str,
+    code: Exit,
+    what_to_do: str,
 ) -> None:
     there = {needed.variable: stack.addresses[name] for name, needed in PARTS.items()}
     no_folder = tmp_path / "a-file"
     no_folder.touch()
-    keys = f"sqlite:///{no_folder}/keys.db"
-    ended, seconds = started(process, tmp_path / "data", **there, KEY_STORE_URL=keys)
-    assert ended.code == Exit.UNREACHABLE, ended.err
+    url = keys.format(no_folder)
+    ended, seconds = started(process, tmp_path / "data", **there, KEY_STORE_URL=url)
+    assert ended.code == code, ended.err
     assert "key store" in sentence(ended)
-    assert "check KEY_STORE_URL" in sentence(ended)
+    assert what_to_do in sentence(ended)
     assert seconds < WITHIN_S + 2 * import_s  # the stack may need the cores meanwhile
 
 
