@@ -16,7 +16,7 @@ CLOSED: Final = "closed"
 
 HANDLED_MAX: Final = 128
 """Client commands that are remembered. An older one that comes again is taken for a new one."""
-STRANGERS_MAX: Final = 32
+STRANGERS_MAX: Final = 128
 """The same of people who are not the owner, apart, so that they can't push the owner's out."""
 ENDED_MAX: Final = 32
 """Turns that feedback can still refer to."""
