@@ -131,7 +131,9 @@ class SchemaRegistry:
 
     def _away(self, error: Exception) -> Unavailable:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        return Unavailable(f"the schema registry at {self.url} does not answer: {reason}")
+        return Unavailable(
+            f"the schema registry at {self.url} does not answer: {reason}; check registry.url"
+        )
 
     def _remember(self, place: str, schema_id: int, schema: AvroSchema) -> None:
         with self._lock:

@@ -49,12 +49,7 @@ class Wiring:
         wire = self._wires.get(topic.name)
         if wire is None:
             wire = TopicWire(topic, self.registry)
-            try:
-                wire.prepare()
-            except Unavailable as error:
-                if "not registered" in str(error):
-                    raise  # and it says what to run
-                raise Unavailable(f"{error}; check registry.url") from error
+            wire.prepare()
             self._wires[topic.name] = wire
         return wire
 

@@ -14,7 +14,6 @@ from gateway_parts import (
     Backing,
     Parts,
     Projector,
-    backing_of,
     frames_until,
     registry,
     running_gateway,
@@ -25,14 +24,6 @@ from schemas.commands import CancelTurn, CloseConversation, SubmitFeedback, Subm
 from schemas.headers import header
 from schemas.topics import COMMANDS, conversation_key
 from schemas.wire import TopicWire
-
-
-@pytest.fixture(scope="module")
-def backing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backing]:
-    with backing_of(request, tmp_path_factory.mktemp("redis")) as backing:
-        yield backing
 
 
 @pytest.fixture

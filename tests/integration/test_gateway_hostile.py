@@ -7,7 +7,7 @@ import base64
 import json
 import logging
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -18,7 +18,6 @@ from gateway_parts import (
     Backing,
     Parts,
     Projector,
-    backing_of,
     frames_until,
     piece,
     running_gateway,
@@ -28,14 +27,6 @@ from gateway import replies
 from sinks.redis.keys import conversation_keys
 
 SECRET = "secret answer"
-
-
-@pytest.fixture(scope="module")
-def backing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backing]:
-    with backing_of(request, tmp_path_factory.mktemp("redis")) as backing:
-        yield backing
 
 
 @pytest.fixture

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
 import pytest
-from gateway_parts import Backing, Parts, backing_of, running_gateway
+from gateway_parts import Backing, Parts, running_gateway
 
 TEXT_BYTES = 32 * 1024
 FRAME_BYTES = 64 * 1024
-
-
-@pytest.fixture(scope="module")
-def backing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backing]:
-    with backing_of(request, tmp_path_factory.mktemp("redis")) as backing:
-        yield backing
 
 
 @pytest.fixture

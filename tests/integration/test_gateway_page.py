@@ -6,27 +6,19 @@ import asyncio
 import json
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_page import NODE, needs_node, socket_flags, unpacked
-from gateway_parts import Backing, OwnedLog, Parts, Projector, backing_of, piece, running_gateway
+from gateway_parts import Backing, OwnedLog, Parts, Projector, piece, running_gateway
 
 pytestmark = needs_node
 
 ANSWER = "Freeze the card 🧊 in the app, 👩‍👩‍👧 or alone. A new one 💳 comes in five days [1]."
 QUESTION = "I lost my card 🧊"
 Seen = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def backing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backing]:
-    with backing_of(request, tmp_path_factory.mktemp("redis")) as backing:
-        yield backing
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -13,7 +13,6 @@ from gateway_parts import (
     OwnedLog,
     Parts,
     Projector,
-    backing_of,
     frames_until,
     running_gateway,
 )
@@ -21,14 +20,6 @@ from gateway_parts import (
 from schemas.events import CommandRejected, ConversationStarted
 
 Socket = aiohttp.ClientWebSocketResponse[bool]
-
-
-@pytest.fixture(scope="module")
-def backing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backing]:
-    with backing_of(request, tmp_path_factory.mktemp("redis")) as backing:
-        yield backing
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -13,21 +13,12 @@ from gateway_parts import (
     Backing,
     Parts,
     Projector,
-    backing_of,
     frames_until,
     piece,
     running_gateway,
 )
 
 from parley.client.cursor import Applied, Cursor, Event, Gap, Reset, Text
-
-
-@pytest.fixture(scope="module")
-def backing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backing]:
-    with backing_of(request, tmp_path_factory.mktemp("redis")) as backing:
-        yield backing
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -18,21 +18,12 @@ from gateway_parts import (
     Backing,
     Parts,
     Projector,
-    backing_of,
     frames_until,
     piece,
     running_gateway,
 )
 
 from gateway.dev_tokens import dev_token
-
-
-@pytest.fixture(scope="module")
-def backing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backing]:
-    with backing_of(request, tmp_path_factory.mktemp("redis")) as backing:
-        yield backing
 
 
 @pytest.fixture

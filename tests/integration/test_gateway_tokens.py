@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
 import jwt
 import pytest
-from gateway_parts import Backing, Parts, Projector, backing_of, frames_until, running_gateway
+from gateway_parts import Backing, Parts, Projector, frames_until, running_gateway
 
 GRACE_S = 1.5
 
 Socket = aiohttp.ClientWebSocketResponse[bool]
-
-
-@pytest.fixture(scope="module")
-def backing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backing]:
-    with backing_of(request, tmp_path_factory.mktemp("redis")) as backing:
-        yield backing
 
 
 @pytest.fixture
