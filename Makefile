@@ -3,7 +3,7 @@
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.ready
-PIP      = $(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt
+INSTALL  = $(BIN)/python .ci/install --disable-pip-version-check -c constraints.txt
 DATA    ?= data/demo
 ARGS    ?=
 
@@ -19,9 +19,9 @@ setup: $(STAMP) ## Make .venv and install everything into it (done once)
 
 $(STAMP): pyproject.toml constraints.txt
 	@./.ci/make-venv $(VENV)
-	@echo "==> installing (a few minutes the first time)"
-	@$(PIP) --quiet pip
-	@$(PIP) -e '.[dev,train]'
+	@echo "==> installing the Python packages (2 GB; one to four minutes the first time)"
+	@$(INSTALL) pip
+	@$(INSTALL) -e '.[dev,train]'
 	@touch $@
 
 demo: setup ## Start the stack, show what it does, leave it running
