@@ -73,15 +73,24 @@ def event_row(delivery: Delivery) -> Row:
     }
 
 
-def redacted_text(event: Any) -> Sealed | None:
-    """The text of an event that becomes a row, still sealed; None if it has none."""
+def redacted_text(event: Event) -> Sealed | None:
+    """The text of an event that becomes a row, still sealed; None if it has none.
+
+    What a person wrote is never one, only what was redacted since.
+    """
     match event:
         case MessageAnalysed():
             return event.redacted
         case TurnCompleted():
             return event.text
-        case _:
+        case ConversationStarted() | MessageReceived() | ConversationClosed():
             return None
+        case TurnStarted() | TurnRefused() | TurnRestarted() | TurnFailed() | TurnCancelled():
+            return None
+        case FeedbackReceived() | CommandRejected():
+            return None
+        case _:
+            assert_never(event)
 
 
 def text_row(delivery: Delivery, open_text: OpenText, retention_days: RetentionDays) -> Row | None:
@@ -98,7 +107,7 @@ def text_row(delivery: Delivery, open_text: OpenText, retention_days: RetentionD
         "tenant_id": envelope.tenant_id,
         "conversation_id": envelope.conversation_id,
         "seq": envelope.seq,
-        "message_seq": event.message_seq,
+        "message_seq": getattr(event, "message_seq", 0),  # 0: it is about no message
         "event_type": type(event).__name__,
         "occurred_at": envelope.occurred_at,
         "text": text,

@@ -37,14 +37,23 @@ Shown = dict[str, Any]
 
 
 def sealed_texts(event: Event) -> tuple[Sealed, ...]:
-    """The texts that `shown` needs opened, in its order. A message's raw text is never one."""
+    """The texts that `shown` needs opened, in its order.
+
+    What a person wrote is never one, only what was redacted since.
+    """
     match event:
         case MessageAnalysed():
             return (event.redacted,)
         case TurnCompleted():
             return (event.text, *(citation.title for citation in event.citations))
-        case _:
+        case ConversationStarted() | MessageReceived() | ConversationClosed():
             return ()
+        case TurnStarted() | TurnRefused() | TurnRestarted() | TurnFailed() | TurnCancelled():
+            return ()
+        case FeedbackReceived() | CommandRejected():
+            return ()
+        case _:
+            assert_never(event)
 
 
 def shown(event: Event, texts: Sequence[str]) -> Shown:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+sys.path.append(str(Path(__file__).parents[2] / "schemas"))
+from record_examples import EXAMPLES
+
 from schemas.envelope import Envelope, Sealed
-from schemas.events import Event, FeedbackReceived, MessageAnalysed, MessageReceived, TurnCompleted
+from schemas.events import (
+    ConversationClosed,
+    Event,
+    FeedbackReceived,
+    MessageAnalysed,
+    MessageReceived,
+    TurnCompleted,
+)
 from schemas.failures import Invalid
 from schemas.parts import Usage
+from sinks.clickhouse import rows
 from sinks.clickhouse.columns import EVENT_COLUMNS, TEXT_COLUMNS, table_of
 from sinks.clickhouse.digests import Digest, digests_of_events
 from sinks.clickhouse.rows import event_row, text_row
@@ -52,50 +66,51 @@ def completed(**changes: Any) -> TurnCompleted:
     return TurnCompleted(HEAD, **{**values, **changes})
 
 
-def blank(kind: type) -> Any:
-    """An event of a kind with something in every field."""
-    values: dict[str, Any] = {
-        "envelope": HEAD,
-        "text": RAW if kind is MessageReceived else REDACTED,
-        "redacted": REDACTED,
-        "comment": RAW,
-        "usage": Usage("p", "m", 1, 2, 3),
-        "declined": False,
-        "late": False,
-        "confidence": 0.5,
+def full(kind: type, **changes: Any) -> Any:
+    """An event of a kind with something in every field, and its texts not to be shown."""
+    sealed = {
+        name: RAW
+        for name in kind.__dataclass_fields__  # type: ignore[attr-defined]
+        if isinstance(getattr(EXAMPLES[kind], name), Sealed)
     }
-    numbers = {"message_seq", "attempt", "deadline_at", "owner_epoch", "score", "history_turns"}
-    numbers |= {"first_token_us", "duration_us", "retry_after_ms", "analysis_seq"}
-    numbers |= {"analysis_deadline_at"}
-    lists = {"findings", "inferences", "citations", "context", "degraded"}
-    for name in kind.__dataclass_fields__:  # type: ignore[attr-defined]
-        if name not in values:
-            values[name] = 1 if name in numbers else () if name in lists else "x"
-    return kind(**{name: values[name] for name in kind.__dataclass_fields__})  # type: ignore[attr-defined]
+    return replace(EXAMPLES[kind], **{"envelope": HEAD, **sealed, **changes})
 
 
 @pytest.mark.parametrize("kind", get_args(Event))
 def test_every_event_has_a_row_of_known_columns(kind: type) -> None:
-    row = event_row(delivery(blank(kind)))
+    row = event_row(delivery(full(kind)))
     assert set(row) <= set(EVENT_COLUMNS)
     assert (row["event_type"], row["seq"], row["kafka_offset"]) == (kind.__name__, 9, 41)
     assert table_of([row], EVENT_COLUMNS).num_rows == 1
 
 
-@pytest.mark.parametrize("kind", get_args(Event))
-def test_only_redacted_texts_are_opened(kind: type) -> None:
-    row = text_row(delivery(blank(kind)), opened, lambda _: 30)
-    if kind in (MessageAnalysed, TurnCompleted):
-        assert row is not None
-        assert (row["text"], row["retention_days"]) == ("redacted words", 30)
-        assert table_of([row], TEXT_COLUMNS).num_rows == 1
-    else:
-        assert row is None
+@pytest.mark.parametrize(
+    "event", [full(MessageAnalysed, redacted=REDACTED), full(TurnCompleted, text=REDACTED)]
+)
+def test_a_redacted_text_has_a_row(event: Any) -> None:
+    row = text_row(delivery(event), opened, lambda _: 30)
+    assert row is not None
+    assert (row["text"], row["retention_days"]) == ("redacted words", 30)
+    assert row["message_seq"] == event.message_seq
+    assert table_of([row], TEXT_COLUMNS).num_rows == 1
+
+
+@pytest.mark.parametrize("kind", [MessageReceived, FeedbackReceived])
+def test_what_people_wrote_has_no_row(kind: type) -> None:
+    assert text_row(delivery(full(kind)), opened, lambda _: 30) is None
+
+
+def test_a_text_that_is_about_no_message_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No event has one yet. A summary of the conversation would be the first."""
+    monkeypatch.setattr(rows, "redacted_text", lambda event: REDACTED)
+    row = text_row(delivery(full(ConversationClosed)), opened, lambda _: 30)
+    assert row is not None
+    assert row["message_seq"] == 0
 
 
 @pytest.mark.parametrize("kind", get_args(Event))
 def test_no_row_holds_a_blob_or_an_hmac(kind: type) -> None:
-    values = event_row(delivery(blank(kind))).values()
+    values = event_row(delivery(full(kind))).values()
     assert b"h" * 16 not in values
     assert not any(isinstance(value, Sealed) for value in values)
     assert "raw words" not in str(list(values))
@@ -106,7 +121,7 @@ def test_money_is_exact_to_a_billionth() -> None:
 
 
 def test_a_message_is_about_itself() -> None:
-    assert event_row(delivery(blank(MessageReceived)))["message_seq"] == HEAD.seq
+    assert event_row(delivery(full(MessageReceived)))["message_seq"] == HEAD.seq
 
 
 def test_a_text_without_a_key_has_no_row() -> None:
