@@ -19,3 +19,10 @@ Data = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Tenant = Annotated[str, typer.Option("--tenant", metavar="T", help="The tenant to speak for.")]
+
+
+def filled(text: str) -> str:
+    """Refuses an argument that says nothing; also a callback for `typer.Argument`."""
+    if not text.strip():
+        raise typer.BadParameter("says nothing: write something between the quotes")
+    return text

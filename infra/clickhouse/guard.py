@@ -94,7 +94,7 @@ def guarded(handle: Handle, sql: str, view: View, functions: Functions, **parame
         _check_one_read(handle, body)
         _check_names(handle, body[prefix.end() :], view, functions, parameters)
         return body
-    return _templated(body, view)
+    return _templated(handle, body, view)
 
 
 def is_select(sql: str) -> bool:
@@ -108,7 +108,7 @@ def _body(sql: str) -> str:
     return sql[_LEADING.match(sql).end() :]  # type: ignore[union-attr]
 
 
-def _templated(body: str, view: View) -> str:
+def _templated(handle: Handle, body: str, view: View) -> str:
     """SHOW, DESCRIBE and EXISTS, rebuilt from the one name in them."""
     if found := _LOOK.match(body):
         return f"{found.group(1).upper()} TABLE {_allowed(found.group(2), view)}"
@@ -123,6 +123,13 @@ def _templated(body: str, view: View) -> str:
         if view.tables is None:
             return "SHOW DATABASES"
         return f"SELECT '{view.database}' AS name"
+    _, statements = handle.classify(body)
+    if not statements:
+        raise ClickHouseError(
+            "the statement is not SQL of ClickHouse: check its spelling",
+            SYNTAX_ERROR,
+            "SYNTAX_ERROR",
+        )
     raise ClickHouseError(
         "only one SELECT, SHOW, DESCRIBE or EXISTS is answered here", ACCESS_DENIED, "ACCESS_DENIED"
     )

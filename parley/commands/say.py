@@ -11,7 +11,7 @@ from infra.settings import Settings, load_settings
 from parley.answer_view import AnswerView
 from parley.client import Exchange
 from parley.exits import Exit
-from parley.options import Data, Json, Tenant
+from parley.options import Data, Json, Tenant, filled
 from parley.talk import ask, open_client
 from parley.terminal import err, out, print_json
 
@@ -23,7 +23,7 @@ Person = Annotated[str, typer.Option("--sub", metavar="S", help="The person who 
 
 
 def say(
-    text: Annotated[str, typer.Argument(help="What to say.")],
+    text: Annotated[str, typer.Argument(help="What to say.", callback=filled)],
     conversation: ConversationOption = None,
     tenant: Tenant = "demo",
     sub: Person = "terminal",

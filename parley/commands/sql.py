@@ -10,10 +10,9 @@ import time
 from collections.abc import Iterable
 from contextlib import nullcontext
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from infra.clickhouse.errors import ClickHouseError
@@ -21,13 +20,12 @@ from infra.clickhouse.guard import split_format
 from infra.clickhouse.remote import RemoteClickHouse
 from infra.settings import load_settings
 from parley.exits import Ended, Exit
-from parley.options import Data
+from parley.options import Data, filled
+from parley.rows_view import ROWS_SHOWN_MAX, rows_view
 from parley.talk import require_address
 from parley.terminal import err, out
 
-ROWS_SHOWN_MAX = 500
 _REFUSALS = frozenset((497, 516, 452, 164))
-_NUMBER = re.compile(r"(?:Nullable\()?(?:U?Int|Float|Decimal)")
 _NOISE = re.compile(r"\s*\((?:version [^)]*|for url [^)]*)\)|^Code: \d+\. DB::Exception: ")
 
 
@@ -45,18 +43,28 @@ _LINES = {Format.JSON: "JSONEachRow", Format.CSV: "CSVWithNames", Format.TSV: "T
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="One statement, or - to read it from the input.")],
+    query: Annotated[
+        str,
+        typer.Argument(help="One statement, or - to read it from the input.", callback=filled),
+    ],
     format: Annotated[
         Format, typer.Option(help="auto is a table on a terminal and TSV elsewhere.")
     ] = Format.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     data: Data = None,
 ) -> None:
-    """Asks ClickHouse. SHOW TABLES lists what there is, DESCRIBE v1_turns explains a view."""
+    """Asks ClickHouse. SHOW TABLES lists what there is, DESCRIBE v1_turns explains a view.
+
+    Rows that are too wide for a table are printed one below the other.
+
+    Example:
+
+      parley sql "SELECT outcome, count() FROM v1_turns GROUP BY outcome"
+    """
+    statement = filled(sys.stdin.read()) if query == "-" else query
     settings = load_settings(data)
     require_address(settings, "clickhouse.url")
     chosen = settings.clickhouse
-    statement = sys.stdin.read() if query == "-" else query
     password = "" if chosen.password is None else chosen.password.get_secret_value()
     clickhouse = RemoteClickHouse(
         chosen.url,
@@ -95,7 +103,9 @@ def _ask(clickhouse: RemoteClickHouse, statement: str, wanted: Format) -> None:
                 b"".join(clickhouse.stream(sql, "JSONCompact")) or "{}", parse_float=str
             )
         rows = len(answer.get("data", ()))
-        out().print(_table(answer))
+        # Only where somebody looks may a long text be folded to the width.
+        view = rows_view(answer, out().width, folds=out().is_terminal)
+        out().print(view, soft_wrap=isinstance(view, Text))
     else:
         lines = _pass_on(clickhouse.stream(sql, _LINES[wanted]))
         rows = max(0, lines - (wanted is not Format.JSON))
@@ -110,24 +120,6 @@ def _pass_on(pieces: Iterable[bytes]) -> int:
         sys.stdout.buffer.write(piece)
     sys.stdout.buffer.flush()
     return lines
-
-
-def _table(answer: dict[str, Any]) -> Table:
-    table = Table(header_style="bold", border_style="dim")
-    for column in answer.get("meta", ()):
-        is_number = _NUMBER.match(column["type"]) is not None
-        table.add_column(
-            Text(column["name"]), justify="right" if is_number else "left", overflow="fold"
-        )
-    for row in answer.get("data", ())[:ROWS_SHOWN_MAX]:
-        table.add_row(*map(_cell, row))
-    return table
-
-
-def _cell(value: Any) -> Text:
-    if value is None:
-        return Text("null", "dim")  # told from the word by its colour
-    return Text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _say(rows: int, seconds: float, *, shown: bool) -> None:

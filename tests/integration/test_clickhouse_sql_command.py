@@ -69,6 +69,8 @@ def test_the_statement_may_come_from_the_input_with_a_format_of_its_own(parley_s
     ("query", "code", "words"),
     [
         ("SELECT nothing", 2, "nothing"),
+        ("SELEC 1", 2, "check its spelling"),
+        ("", 2, "says nothing"),
         ("SELECT * FROM file('x')", 4, "not open to you"),
         ("DROP TABLE x", 4, "only one SELECT"),
     ],
