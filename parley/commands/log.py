@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_never
 
 import typer
 from rich.table import Table
@@ -53,6 +53,7 @@ _COLOURS: dict[type, str] = {
     ConversationClosed: "bright_black",
     CommandRejected: "red",
 }
+"""An event without a colour of its own is printed plain."""
 
 
 def log(
@@ -146,6 +147,8 @@ def _told(event: Event, texts: Sequence[str]) -> Text:
             return Text("")
         case CommandRejected():
             return Text(f"{event.command}, {event.code}: {event.message}")
+        case _:
+            assert_never(event)
 
 
 def _answer(event: TurnCompleted, texts: Sequence[str]) -> Text:
