@@ -6,13 +6,14 @@ adds what is missing and never changes a file.
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from pathlib import Path
 
 from record_examples import EXAMPLES, PLACES
 
 from schemas.codec import RecordCodec
-from schemas.releases import releases
+from schemas.releases import present_schemas, releases, unreleased
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -22,11 +23,16 @@ def golden_path(record: type, version: int) -> Path:
 
 
 def golden_bytes(record: type, version: int) -> bytes:
-    return bytes.fromhex(golden_path(record, version).read_text())
+    path = golden_path(record, version)
+    assert path.exists(), 'run "python tests/unit/schemas/golden_files.py"'
+    return bytes.fromhex(path.read_text())
 
 
 def add_missing() -> None:
     released = releases()
+    waiting = ", ".join(sorted(name for _, name in unreleased(present_schemas(), released)))
+    if waiting:
+        sys.exit(f'not released yet: {waiting}: run "python -m schemas release"')
     for topic, record in PLACES:
         path = golden_path(record, released[topic.name, record.__name__][-1].version)
         if not path.exists():

@@ -168,3 +168,6 @@ _EXAMPLES: tuple[Any, ...] = (
 )
 
 EXAMPLES: dict[type, Any] = {type(example): example for example in _EXAMPLES}
+
+_MISSING = ", ".join(record.__name__ for record in RECORDS if record not in EXAMPLES)
+assert not _MISSING, f"add an example of {_MISSING} to tests/unit/schemas/record_examples.py"

@@ -17,7 +17,7 @@ from schemas.releases import releases
 from schemas.topics import Topic, full_name
 
 RELEASED = releases()
-VERSIONS = [(t, r, v) for t, r in PLACES for v in RELEASED[t.name, r.__name__]]
+VERSIONS = [(t, r, v) for t, r in PLACES for v in RELEASED.get((t.name, r.__name__), [])]
 IDS = [f"{r.__name__}.{v.version}" for _, r, v in VERSIONS]
 
 
@@ -27,8 +27,8 @@ def text(value: str) -> bytes:
     return bytes((2 * len(value),)) + value.encode()
 
 
-def test_there_are_26_records_and_an_example_of_each() -> None:
-    assert len(RECORDS) == len(set(RECORDS)) == len(EXAMPLES) == 26
+def test_there_is_an_example_of_every_record_and_of_nothing_else() -> None:
+    assert len(RECORDS) == len(set(RECORDS)) == len(EXAMPLES)
     assert set(RECORDS) == set(EXAMPLES)
 
 
@@ -45,8 +45,8 @@ def test_no_avro_file_is_left_of_a_record_that_is_gone() -> None:
 
 @pytest.mark.parametrize("record", RECORDS, ids=full_name)
 def test_an_example_is_encoded_to_the_golden_bytes_of_the_latest_release(record: type) -> None:
-    (topic,) = (t for t, r in PLACES if r is record)
-    latest = RELEASED[topic.name, record.__name__][-1].version
+    latest = max((v.version for _, r, v in VERSIONS if r is record), default=None)
+    assert latest is not None, 'run "python -m schemas release"'
     assert RecordCodec(record).encode(EXAMPLES[record]) == golden_bytes(record, latest)
 
 
@@ -66,7 +66,8 @@ def test_golden_bytes_of_every_release_are_decoded_today(
 
 
 def test_there_are_golden_bytes_of_every_release_and_no_others() -> None:
-    assert set(FOLDER.iterdir()) == {golden_path(r, v.version) for _, r, v in VERSIONS}
+    wanted = {golden_path(r, v.version) for _, r, v in VERSIONS}
+    assert set(FOLDER.iterdir()) == wanted, 'run "python tests/unit/schemas/golden_files.py"'
 
 
 def test_bytes_written_by_hand_are_the_golden_ones() -> None:
