@@ -96,7 +96,7 @@ def alter_settings(settings: Settings) -> None:
     For a broker that is ours alone, whose topics an older version may have made. Raises
     `KafkaAdminError`.
     """
-    admin = AdminClient({"log_level": 0, **settings.kafka.admin()})
+    admin = AdminClient(settings.kafka.admin())
     wanted = [
         ConfigResource(
             ResourceType.TOPIC,

@@ -127,7 +127,7 @@ class Wiring:
 
     def events_topic_id(self) -> str:
         """The id of the events topic, which names this incarnation of the log."""
-        return topic_id(AdminClient(self.settings.kafka.admin()), EVENTS.name)
+        return self.topic_id(EVENTS.name)
 
     def topic_id(self, name: str) -> str:
         """The id of a topic. Raises `Unavailable`."""

@@ -5,13 +5,16 @@ import { Socket } from "./socket.js";
 import { apply, newId, newTalk, position, say } from "./talk.js";
 import { drawMessages } from "./view.js";
 
-const TENANTS = ["demo", "harvest"];
+const TENANTS = {
+  demo: ["You are a customer of a bank.", "My new card still has not arrived", "How do I change my PIN?", "Can I get a second card for my account?"],
+  harvest: ["You are a customer of a grocer.", "When can my groceries be delivered?", "What happens when an item is out of stock?"],
+};
 const EXPIRED = 4401;
 const $ = (id) => document.getElementById(id);
 const stored = (key) => JSON.parse(localStorage.getItem(key) ?? "null");
 const store = (key, value) => localStorage.setItem(key, JSON.stringify(value));
 
-let tenant = localStorage.getItem("parley:tenant") ?? TENANTS[0];
+let tenant = localStorage.getItem("parley:tenant") ?? "demo";
 let sub = localStorage.getItem("parley:sub");
 if (!sub) localStorage.setItem("parley:sub", (sub = `guest-${newId().slice(-8).toLowerCase()}`));
 let talk;
@@ -39,6 +42,7 @@ function changed() {
 function draw() {
   drawing = false;
   drawMessages($("messages"), talk, { rate });
+  $("welcome").hidden = talk.messages.length > 0;
   $("stop").hidden = !talk.turn;
   $("send").disabled = Boolean(talk.closed);
   inspector.at(talk);
@@ -159,6 +163,7 @@ function open(fresh) {
   behind = false;
   inspector.clear();
   tell("");
+  welcome();
   save();
   const url = new URL("/v1/ws", location.href);
   url.protocol = url.protocol.replace("http", "ws");
@@ -166,15 +171,33 @@ function open(fresh) {
   draw();
 }
 
+function welcome() {
+  const [who, ...questions] = TENANTS[tenant] ?? [`You are a customer of ${tenant}.`];
+  $("who").textContent = `${who} Answers stream in, and survive a reload in the middle.`;
+  $("questions").replaceChildren(
+    ...questions.map((question) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = question;
+      button.onclick = () => ask(question);
+      return button;
+    }),
+  );
+}
+
 function submit() {
   const text = $("text").value.trim();
   if (!text || talk.closed) return;
+  $("text").value = "";
+  grow();
+  ask(text);
+}
+
+function ask(text) {
   const mid = newId();
   say(talk, mid, text);
   inspector.sent(mid);
   command({ t: "send", mid, body: { text } });
-  $("text").value = "";
-  grow();
   changed();
   requestAnimationFrame(() => $("messages").scrollTo({ top: 1e9 }));
 }
@@ -185,7 +208,7 @@ function grow() {
   box.style.height = `${box.scrollHeight + 2}px`;
 }
 
-for (const name of new Set([...TENANTS, tenant])) $("tenant").add(new Option(name, name, false, name === tenant));
+for (const name of new Set([...Object.keys(TENANTS), tenant])) $("tenant").add(new Option(name, name, false, name === tenant));
 $("tenant").onchange = () => {
   tenant = $("tenant").value;
   localStorage.setItem("parley:tenant", tenant);
@@ -208,6 +231,7 @@ $("cut").onclick = () => socket.cut();
 function showInspector(show) {
   $("inspector").hidden = !show;
   $("inspect").setAttribute("aria-expanded", String(show));
+  if (show) inspector.showLatest();
 }
 $("inspect").onclick = () => showInspector($("inspector").hidden);
 $("hide").onclick = () => showInspector(false);

@@ -8,10 +8,12 @@ export class Inspector {
     this.where = where;
     this.sentAt = new Map();
     this.mids = new Map();
+    this.stretch = null;
   }
 
   clear() {
     this.list.replaceChildren();
+    this.stretch = null;
   }
 
   /** A message was sent now; later frames of it are timed against this moment. */
@@ -34,13 +36,35 @@ export class Inspector {
     const mid = frame.mid ?? this.mids.get(frame.turn);
     const began = this.sentAt.get(mid);
     const ms = began === undefined ? "" : `${Math.round(performance.now() - began)} ms`;
+    if (frame.t !== "tokens") this.stretch = null;
+    else if (this.goesOn(frame)) return this.lengthen(frame, ms);
+    else this.stretch = { turn: frame.turn, attempt: frame.attempt, from: frame.from, frames: 1 };
     const row = document.createElement("li");
     row.className = frame.t === "event" ? "event" : frame.t === "tokens" ? "tokens" : "other";
     row.append(cell("seq", frame.seq ?? ""), cell("what", what(frame)), cell("ms", ms));
     row.title = JSON.stringify(frame, null, 1).slice(0, 2000);
+    if (this.stretch) this.stretch.row = row;
     this.list.append(row);
     while (this.list.children.length > ROWS_MAX) this.list.firstChild.remove();
+    this.showLatest();
+  }
+
+  /** Also for when the drawer opens: what is hidden cannot be scrolled. */
+  showLatest() {
     this.list.scrollTop = this.list.scrollHeight;
+  }
+
+  /** Whether a frame only lengthens the text that the last row tells of. */
+  goesOn(frame) {
+    return this.stretch?.turn === frame.turn && this.stretch.attempt === frame.attempt;
+  }
+
+  lengthen(frame, ms) {
+    const { row, from } = this.stretch;
+    this.stretch.frames += 1;
+    const [, text, time] = row.children;
+    text.textContent = `tokens ${from}–${frame.to} in ${this.stretch.frames} frames`;
+    time.textContent = ms;
   }
 }
 

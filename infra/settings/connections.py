@@ -58,8 +58,11 @@ class KafkaSettings(Section):
         return self._client(self.producer_options)
 
     def admin(self) -> dict[str, str]:
-        """The address and options an admin client starts from."""
-        return self._client(self.admin_options)
+        """The address and options an admin client starts from.
+
+        It keeps quiet unless told otherwise: what is wrong is said by the calls that fail.
+        """
+        return {"log_level": "0", **self._client(self.admin_options)}
 
 
 class RegistrySettings(Section):

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
-from confluent_kafka.admin import AdminClient
-
 from infra.inference.artifacts import WEIGHTS_SHA256
 from infra.knowledge_files import read_knowledge
 from infra.local import Stack, StackStatus, State
@@ -22,7 +20,7 @@ from parley.local_stack import detach, fetch_everything
 from parley.part_table import Changes, part_table
 from parley.progress import counting
 from parley.terminal import err
-from parley.wiring import Wiring, topic_id
+from parley.wiring import Wiring
 from schemas.topics import KNOWLEDGE as KNOWLEDGE_TOPIC
 
 KNOWLEDGE = Path(__file__).parent / "knowledge"
@@ -107,9 +105,8 @@ def bring_knowledge(screen: Screen, settings: Settings) -> None:
 
 def _mark(wiring: Wiring) -> str:
     """Changes with the articles, the model and the log."""
-    # Unlike the wiring's own, this client keeps its remarks off the screen.
-    admin = AdminClient({"log_level": 0, **wiring.settings.kafka.admin()})
-    digest = hashlib.sha256(f"{WEIGHTS_SHA256} {topic_id(admin, KNOWLEDGE_TOPIC.name)}".encode())
+    log_id = wiring.topic_id(KNOWLEDGE_TOPIC.name)
+    digest = hashlib.sha256(f"{WEIGHTS_SHA256} {log_id}".encode())
     for path in sorted(KNOWLEDGE.rglob("*.md")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

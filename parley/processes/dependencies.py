@@ -95,8 +95,7 @@ async def watched(health: Health, metrics: Metrics) -> AsyncIterator[Dependencie
 
 def kafka_answers(settings: KafkaSettings) -> Ask:
     """Whether a broker answers, over a connection of its own."""
-    quiet = {"log_level": "0", "reconnect.backoff.max.ms": "1000"}
-    client = AdminClient({**quiet, **settings.admin()})
+    client = AdminClient({"reconnect.backoff.max.ms": "1000", **settings.admin()})
 
     def trouble() -> str | None:
         try:

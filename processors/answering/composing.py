@@ -17,6 +17,8 @@ from processors.answering.retrieval import RankedArticle, RankedPassage, Ranking
 from processors.answering.words import sentences, terms
 
 ANSWER_WORDS_MAX = 90
+# Who asks on has just read the rest.
+FOLLOW_UP_WORDS_MAX = 30
 EXTRA_WORDS_MAX = 45
 # A second source must hold this share of the question's weight, from an article nearly as good.
 _EXTRA_SHARE_MIN = 0.34
@@ -49,6 +51,15 @@ class Wanted:
         if asked is None or asked == query:
             return cls(weights, weights, expected(query))
         return cls(weights, _shares(asked, idf), expected(asked))
+
+    @property
+    def asks_on(self) -> bool:
+        """Whether the question goes on from an earlier one."""
+        return self.asked != self.weights
+
+    def pointed(self) -> Wanted:
+        """The part that asks, without what it goes on from."""
+        return replace(self, weights=self.asked)
 
     def still_open(self, said: Sequence[_Sentence]) -> Wanted:
         """What sentences leave open of the part that asks."""
@@ -90,7 +101,7 @@ def compose(
     """The answer to a question and its sources, for a ranking with at least one article."""
     article = ranking.articles[0]
     main = _main_passage(article, wanted)
-    body = _excerpt(_split(main.text), wanted, ANSWER_WORDS_MAX)
+    body = _body(_split(main.text), wanted)
     parts = [_opening(article.title, sure), f"{_joined(body)} [1]"]
     cited = [CitedPassage.of(1, main, article.score)]
     if (extra := _extra(ranking, wanted, body)) is not None:
@@ -163,6 +174,12 @@ def _split(text: str) -> tuple[_Sentence, ...]:
 @lru_cache(maxsize=4096)
 def _passage_terms(text: str) -> frozenset[str]:
     return _terms_of(_split(text))
+
+
+def _body(found: Sequence[_Sentence], wanted: Wanted) -> Sequence[_Sentence]:
+    if wanted.asks_on:
+        return _excerpt(found, wanted.pointed(), FOLLOW_UP_WORDS_MAX)
+    return _excerpt(found, wanted, ANSWER_WORDS_MAX)
 
 
 def _excerpt(found: Sequence[_Sentence], wanted: Wanted, words_max: int) -> Sequence[_Sentence]:

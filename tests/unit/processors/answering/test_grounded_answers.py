@@ -128,6 +128,29 @@ def test_a_follow_up_is_understood_with_the_question_before_it(
     assert "3 to 6 working days" in answer.text
 
 
+def test_a_follow_up_gets_what_it_asks_for_and_not_the_same_answer_again(
+    write: Write, embed: Embed
+) -> None:
+    text = (
+        "Order a spare card in the app. Open the list of cards and tap the plus sign. "
+        "Choose whose name goes on the card and confirm the address. "
+        "Standard delivery takes 3 to 6 working days, and the card arrives in a plain envelope. "
+        "A spare card costs £5."
+    )
+    index = KnowledgeIndex.build(
+        "bank", [write("spare", "Spare cards", text, ["How do I order a spare card?"])]
+    )
+    first = ask(index, embed, "How do I order a spare card?")
+    asked_on = ask(index, embed, "How do I order a spare card?", "and what does that cost?")
+    assert "A spare card costs £5." in asked_on.text
+    assert len(_body(asked_on.text).split()) < len(_body(first.text).split())
+
+
+def _body(answer: str) -> str:
+    """What stands between the first line and the first mark of a source."""
+    return answer.split(":", 1)[1].split(" [1]")[0]
+
+
 def test_a_follow_up_to_a_follow_up_keeps_the_question_that_stood_alone(
     bank: KnowledgeIndex, embed: Embed
 ) -> None:
