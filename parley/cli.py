@@ -7,6 +7,7 @@ that `parley --help` is there at once.
 from __future__ import annotations
 
 import errno
+import traceback
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -49,9 +50,12 @@ class LazyGroup(TyperGroup):
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except Exception as error:
-            if ctx.params.get("debug") or _is_usage_error(error) or _is_broken_pipe(error):
+            if _is_usage_error(error) or _is_broken_pipe(error):
                 raise
-            _explain(error)
+            if ctx.params.get("debug"):
+                traceback.print_exception(error)
+            else:
+                _explain(error)
             raise typer.Exit(verdict(error).code) from None
 
 

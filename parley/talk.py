@@ -7,8 +7,9 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
-from gateway.dev_tokens import dev_token
+from gateway.dev_tokens import HOUR_S, dev_token
 from infra.keys import read_or_create_secret
 from infra.settings import Settings
 from parley.client import Applied, Client, Conversation, Exchange
@@ -47,26 +48,48 @@ def _start(settings: Settings, name: str) -> str:
     return f'start the stack with "parley up --data {settings.data_dir}" or set {variable}'
 
 
-def local_token(settings: Settings, tenant: str, sub: str, roles: Sequence[str] = ("user",)) -> str:
-    """A token of the local key. Raises `Ended` where another identity provider rules."""
+def local_token(
+    settings: Settings,
+    tenant: str,
+    sub: str,
+    roles: Sequence[str] = ("user",),
+    ttl_s: int = HOUR_S,
+) -> str:
+    """A token of the local key.
+
+    Raises `Ended` where another identity provider rules, where no stack has left its key, and for
+    a tenant or a role that no gateway would take.
+    """
     auth = settings.auth
-    if auth.jwks_url is not None or auth.dev_secret_file is None:
-        raise Ended(
-            Exit.REFUSED,
-            f"tokens come from {auth.jwks_url or 'elsewhere'}: put one into {TOKEN_VARIABLE}",
-        )
-    secret = read_or_create_secret(auth.dev_secret_file)
     try:
         return dev_token(
-            secret,
+            read_or_create_secret(_secret_file(settings)),
             tenant_id=tenant,
             sub=sub,
             roles=roles,
             issuer=auth.issuer,
             audience=auth.audience,
+            ttl_s=ttl_s,
         )
     except ValueError as error:
         raise Ended(Exit.USAGE, str(error)) from None
+
+
+def _secret_file(settings: Settings) -> Path:
+    """The file of the local key. A key that no gateway has would sign useless tokens."""
+    file, provider = settings.auth.dev_secret_file, settings.auth.jwks_url
+    if provider is not None or file is None:
+        raise Ended(
+            Exit.REFUSED,
+            f"tokens come from {provider or 'elsewhere'}: put one into {TOKEN_VARIABLE}",
+        )
+    if settings.origin("auth.dev_secret_file") == "default" and not file.exists():
+        raise Ended(
+            Exit.USAGE,
+            f"no stack has run on {settings.data_dir}, so no gateway would take a token from there:"
+            " give the stack's folder by --data or set PARLEY_AUTH__DEV_SECRET_FILE",
+        )
+    return file
 
 
 def token_source(settings: Settings, tenant: str, sub: str) -> Callable[[], Awaitable[str]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from infra.settings import load_settings
+from infra.settings import Settings, load_settings
 from parley.options import Data
 
 _ALL_STAGES = "conversation,analysis,answering,redis"
@@ -34,7 +35,7 @@ def worker(
     if unknown or not named:
         asked = f"no stage {unknown[0]}" if unknown else "no stage is named"
         raise typer.BadParameter(f"{asked}; there are {', '.join(STAGES)}", param_hint="--stages")
-    raise typer.Exit(main(load_settings(data), named))
+    raise typer.Exit(main(_settings(data), named))
 
 
 def gateway(data: Data = None) -> None:
@@ -46,7 +47,7 @@ def gateway(data: Data = None) -> None:
     """
     from parley.processes.gateway import main
 
-    raise typer.Exit(main(load_settings(data)))
+    raise typer.Exit(main(_settings(data)))
 
 
 def analytics(
@@ -66,4 +67,13 @@ def analytics(
     """
     from parley.processes.analytics import main
 
-    raise typer.Exit(main(load_settings(data), embedded=embedded))
+    raise typer.Exit(main(_settings(data), embedded=embedded))
+
+
+def _settings(data: Path | None) -> Settings:
+    """The settings of a process. Raises `Ended` where nothing says which log it should follow."""
+    from parley.talk import require_address
+
+    settings = load_settings(data)
+    require_address(settings, "kafka.bootstrap_servers")
+    return settings

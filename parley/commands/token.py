@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from infra.settings import load_settings
-from parley.exits import Ended, Exit
 from parley.options import Data, Json, Tenant
 
 
@@ -35,28 +34,12 @@ def token(
 
       curl -H "Authorization: Bearer $(parley token --tenant demo --sub alice)" …
     """
-    from gateway.dev_tokens import HOUR_S, dev_token
-    from infra.keys import read_or_create_secret
+    from gateway.dev_tokens import HOUR_S
+    from parley.talk import local_token
     from parley.terminal import print_json
 
-    auth = load_settings(data).auth
-    if auth.jwks_url is not None:
-        sentence = f"tokens come from the identity provider of {auth.jwks_url}: ask it for one"
-        raise Ended(Exit.REFUSED, sentence)
-    if auth.dev_secret_file is None or not auth.dev_secret_file.parent.is_dir():
-        raise Ended(Exit.USAGE, "there is no stack in this data folder: give its folder by --data")
-    try:
-        made = dev_token(
-            read_or_create_secret(auth.dev_secret_file),
-            tenant_id=tenant,
-            sub=sub,
-            roles=role or ["user"],
-            issuer=auth.issuer,
-            audience=auth.audience,
-            ttl_s=round(hours * HOUR_S),
-        )
-    except ValueError as error:
-        raise Ended(Exit.USAGE, str(error)) from None
+    settings = load_settings(data)
+    made = local_token(settings, tenant, sub, role or ("user",), round(hours * HOUR_S))
     if as_json:
         print_json({"token": made})
     else:

@@ -9,16 +9,17 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import groupby
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 from rich.tree import Tree
 
-from infra.settings import Settings, SettingsInvalid, load_settings
+from infra.settings import Settings, load_settings
 from infra.telemetry.names import ATTEMPT, DEGRADED, MODEL, OUTCOME, PARTITION, TURN
 from infra.telemetry.trace_files import SpanLine, children_of, find_traces
+from parley.exits import Ended, Exit
+from parley.options import Data, Json
 from parley.terminal import err, out
 
 _SHOWN = {
@@ -39,25 +40,40 @@ def trace(
     message: Annotated[
         str, typer.Argument(help="A message's mid, or the id of a command, event or trace.")
     ],
-    data: Annotated[Path | None, typer.Option(help="The stack's data folder.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
-    conversation: Annotated[str | None, typer.Option(help="Only this conversation.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Spans as JSON lines.")] = False,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", metavar="T", help="Only this tenant.")
+    ] = None,
+    conversation: Annotated[
+        str | None,
+        typer.Option("--conversation", "-c", metavar="C", help="Only this conversation."),
+    ] = None,
+    data: Data = None,
+    as_json: Json = False,
 ) -> None:
-    """Shows where the time of one message went, hop by hop."""
-    errors = err()
-    try:
-        settings = load_settings(data)
-    except SettingsInvalid as problem:
-        errors.print(str(problem), style="red", markup=False)
-        raise typer.Exit(2) from None
+    """Shows where the time of one message went, hop by hop through every process.
+
+    Reads what the stack's processes left in the data folder; with --json a span a line. Exits 1
+    if there is no such message.
+
+    Example:
+
+      parley trace 01M7XXD0SRSJFD6B7YN52QC0DA
+    """
+    settings = load_settings(data)
     folder = settings.telemetry.trace_dir
+    exported = settings.telemetry.exporter == "otlp"
+    if not exported and (folder is None or not folder.is_dir()):
+        raise Ended(
+            Exit.USAGE,
+            f"there are no traces in {folder}: give the stack's folder by --data; "
+            "its processes write there with telemetry.exporter = file",
+        )
     traces = (
         find_traces(folder, message, tenant=tenant, conversation=conversation) if folder else []
     )
     if not traces:
-        errors.print(_nothing(message, settings), style="yellow", markup=False)
-        raise typer.Exit(1)
+        err().print(_nothing(message, settings), style="yellow", markup=False, soft_wrap=True)
+        raise typer.Exit(Exit.NEGATIVE)
     for spans in traces:
         if as_json:
             for span in spans:

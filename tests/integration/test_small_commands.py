@@ -28,10 +28,12 @@ from parley.exits import Exit
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A data folder where a stack once ran, as far as tokens go."""
-    secret = load_settings(tmp_path).auth.dev_secret_file
+    data = tmp_path / "data"
+    data.mkdir()
+    secret = load_settings(data).auth.dev_secret_file
     assert secret is not None
-    secret.parent.mkdir(parents=True, exist_ok=True)
-    return tmp_path
+    read_or_create_secret(secret)
+    return data
 
 
 async def caller_of(token: str, folder: Path) -> Caller:
@@ -70,17 +72,19 @@ async def test_a_token_is_for_a_user_of_the_demo_for_an_hour_if_nothing_is_said(
     [
         (["--role", "root"], Exit.USAGE, "no role root"),
         (["--tenant", "a:b"], Exit.USAGE, "a tenant is 1 to 63"),
-        (["--data", "nowhere"], Exit.USAGE, "no stack in this data folder"),
+        (["--data", "nowhere"], Exit.USAGE, "no stack has run on"),
+        (["--data", ".."], Exit.USAGE, "no stack has run on"),
     ],
 )
 def test_a_token_that_no_gateway_would_take_is_not_made(
     folder: Path, asked: list[str], code: Exit, says: str
 ) -> None:
     place = [] if "--data" in asked else ["--data", str(folder)]
-    asked = [str(folder / each) if each == "nowhere" else each for each in asked]
+    asked = [str(folder / each) if each in ("nowhere", "..") else each for each in asked]
     answered = run_parley("token", *asked, *place)
     assert (answered.code, answered.out) == (code, "")
     assert says in answered.err
+    assert list(folder.parent.iterdir()) == [folder], "no key is made that no gateway has"
 
 
 def test_where_an_identity_provider_is_set_its_tokens_are_the_only_ones(folder: Path) -> None:

@@ -123,9 +123,9 @@ def test_kafka_that_is_away_is_one_sentence_within_ten_seconds(tmp_path: Path) -
     assert time.monotonic() - began < 15, "8 s of waiting, and the start of a process"
 
 
-def test_the_debug_flag_shows_the_trace(tmp_path: Path) -> None:
+def test_the_debug_flag_shows_the_trace_and_keeps_the_code(tmp_path: Path) -> None:
     answered = run_parley("--debug", "say", "Hello", "--data", str(tmp_path))
-    assert answered.code == 1
+    assert answered.code == Exit.UNREACHABLE
     assert "Traceback" in answered.err
 
 

@@ -23,3 +23,66 @@ def test_saying_nothing_is_wrong_usage(tmp_path: Path, command: list[str]) -> No
     answered = parley(*command, "--data", str(tmp_path))
     assert (answered.code, answered.out) == (Exit.USAGE, "")
     assert "says nothing" in answered.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["topics", "apply"],
+        ["topics", "check"],
+        ["worker"],
+        ["gateway"],
+        ["analytics", "--embedded"],
+    ],
+    ids=" ".join,
+)
+def test_without_a_stack_or_an_address_nobody_on_the_usual_port_is_asked(
+    tmp_path: Path, command: list[str]
+) -> None:
+    answered = parley(*command, "--data", str(tmp_path))
+    assert (answered.code, answered.out) == (Exit.UNREACHABLE, "")
+    [sentence] = answered.err.splitlines()
+    assert f"no stack runs on {tmp_path}" in sentence
+    assert "set PARLEY_KAFKA__BOOTSTRAP_SERVERS" in sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("variable", ["KAFKA_BOOTSTRAP_SERVERS", "PARLEY_KAFKA__BOOTSTRAP_SERVERS"])
+def test_the_usual_port_is_asked_where_somebody_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    asked = []
+    monkeypatch.setattr("parley.applying.check", lambda settings: asked.append(settings) or ())
+    usual = "127.0.0.1:9092"
+    answered = parley("topics", "check", "--data", str(tmp_path), **{variable: usual})
+    assert answered.code == Exit.OK, answered.err
+    assert [settings.kafka.bootstrap_servers for settings in asked] == [usual]
+
+
+def test_a_token_is_refused_beside_the_folder_of_a_stack(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dev-secret").write_text("00" * 32)
+    beside = parley("token", "--data", str(tmp_path))
+    assert (beside.code, beside.out) == (Exit.USAGE, "")
+    assert f"no stack has run on {tmp_path}" in beside.err
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert parley("token", "--data", str(tmp_path / "data")).code == Exit.OK
+
+
+def test_a_token_of_a_key_that_somebody_named_needs_no_stack(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    answered = parley("token", "--data", str(tmp_path), PARLEY_AUTH__DEV_SECRET_FILE=str(key))
+    assert answered.code == Exit.OK, answered.err
+    assert key.exists()
+
+
+def test_a_folder_without_traces_is_wrong_usage(tmp_path: Path) -> None:
+    answered = parley("trace", "m-1", "--data", str(tmp_path))
+    assert (answered.code, answered.out) == (Exit.USAGE, "")
+    assert f"no traces in {tmp_path / 'traces'}: give the stack's folder by --data" in answered.err
+
+
+def test_spans_that_a_collector_has_are_not_looked_for_in_the_folder(tmp_path: Path) -> None:
+    answered = parley("trace", "m-1", "--data", str(tmp_path), PARLEY_TELEMETRY__EXPORTER="otlp")
+    assert answered.code == Exit.NEGATIVE
+    assert "look for m-1 there" in answered.err
