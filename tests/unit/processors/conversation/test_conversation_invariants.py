@@ -34,6 +34,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from processors.conversation.admission import ClientCommand
 from processors.conversation.decide import decide
 from processors.conversation.evolve import evolve
 from processors.conversation.policy import Policy
@@ -51,13 +52,7 @@ from processors.conversation.state import (
 )
 from processors.conversation.timers import expiries, next_deadline_us
 from schemas.codec import RecordCodec
-from schemas.commands import (
-    CancelTurn,
-    CloseConversation,
-    Command,
-    SubmitFeedback,
-    SubmitMessage,
-)
+from schemas.commands import Command
 from schemas.events import (
     CommandRejected,
     MessageReceived,
@@ -71,7 +66,6 @@ from schemas.events import (
 from schemas.records import ConversationSnapshot, FinishedTurn
 
 OUTCOMES = (TurnCompleted, TurnFailed, TurnCancelled)
-FROM_PEOPLE = (SubmitMessage, CancelTurn, SubmitFeedback, CloseConversation)
 SNAPSHOTS = RecordCodec(ConversationSnapshot)
 
 policies = st.builds(
@@ -102,7 +96,7 @@ class ConversationLife(RuleBasedStateMachine):
 
     def send(self, command: Command) -> None:
         self.story.when(command)
-        self.sent.append((command, bool(self.story.latest) or isinstance(command, FROM_PEOPLE)))
+        self.sent.append((command, bool(self.story.latest) or isinstance(command, ClientCommand)))
 
     def messages(self) -> list[int]:
         return [e.envelope.seq for e in self.story.events if isinstance(e, MessageReceived)]
