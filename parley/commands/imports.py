@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from infra.settings import Settings, load_settings
-from parley.client import Client, Exchange
+from infra.settings import load_settings
+from parley.client import Client
 from parley.exits import Exit
 from parley.importing.dialogues import Dialogue
 from parley.importing.figures import PERCENTILES, STEPS, Figures, percentile
@@ -55,8 +55,17 @@ def imports(
 
     A customer says one thing, waits for the answer, says the next. Sends that were not
     acknowledged are repeated after a reconnect. Exits 1 if a message has no completed answer.
+    Ctrl-C ends it with the figures of what was done.
 
-    JSON lines hold {"text": "…"} or {"messages": ["…", …]}, and an "id" if they like.
+    Formats:
+
+      banking77   CSV; its first line names a column "text"
+
+      sgd         JSON; dialogues with "turns" of "speaker", "utterance"
+
+      taskmaster  JSON; dialogues with "utterances" of "speaker", "text"
+
+      jsonl       lines {"text": "…"} or {"messages": ["…"]}, "id" if wanted
 
     Examples:
 
@@ -66,22 +75,6 @@ def imports(
     """
     settings = load_settings(data)
     dialogues = read_dialogues(file, format_.value, limit)
-    figures = asyncio.run(_play(settings, dialogues, tenant, rate, patience))
-    if as_json:
-        print_json(figures.as_json())
-    else:
-        _print(figures)
-    if figures.unanswered:
-        raise typer.Exit(Exit.NEGATIVE)
-
-
-async def _play(
-    settings: Settings,
-    dialogues: list[Dialogue],
-    tenant: str,
-    rate: float | None,
-    patience_s: float,
-) -> Figures:
     url = gateway_url(settings)
 
     def open_client(sub: str) -> Client:
@@ -94,12 +87,29 @@ async def _play(
     )
     with counting() as bar:
         task = bar.add_task("playing", total=messages)
+        player = Player(
+            open_client, rate=rate, patience_s=patience, on_message=lambda _: bar.advance(task)
+        )
+        whole = _play(player, dialogues)
+    figures = player.figures
+    if as_json:
+        print_json(figures.as_json())
+    else:
+        _print(figures)
+    if not whole:
+        err().print(f"stopped: the figures are of {len(figures.exchanges)} of {messages} messages")
+        raise typer.Exit(Exit.INTERRUPTED)
+    if figures.unanswered:
+        raise typer.Exit(Exit.NEGATIVE)
 
-        def advance(_: Exchange | None) -> None:
-            bar.advance(task)
 
-        player = Player(open_client, rate=rate, patience_s=patience_s, on_message=advance)
-        return await player.play(dialogues)
+def _play(player: Player, dialogues: list[Dialogue]) -> bool:
+    """Plays the dialogues; False if Ctrl-C ended it early."""
+    try:
+        asyncio.run(player.play(dialogues))
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
 def _print(figures: Figures) -> None:

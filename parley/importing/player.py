@@ -73,22 +73,27 @@ class Player:
     async def play(self, dialogues: Sequence[Dialogue]) -> Figures:
         """Plays all dialogues and returns what was measured.
 
-        Raises `GatewayClosed` where the gateway takes none of it, as with a wrong token.
+        Cancelled, it leaves the figures of what was done until then. Raises `GatewayClosed` where
+        the gateway takes none of it, as with a wrong token.
         """
         waiting: asyncio.Queue[Dialogue] = asyncio.Queue()
         for dialogue in dialogues:
             waiting.put_nowait(dialogue)
         people = people_for(self._rate, len(dialogues))
         self.figures.began_at = time.perf_counter()
-        await asyncio.gather(*(self._person(f"customer-{k}", waiting) for k in range(people)))
-        self.figures.ended_at = time.perf_counter()
+        try:
+            await asyncio.gather(*(self._person(f"customer-{k}", waiting) for k in range(people)))
+        finally:
+            self.figures.ended_at = time.perf_counter()
         return self.figures
 
     async def _person(self, sub: str, waiting: asyncio.Queue[Dialogue]) -> None:
         async with self._open_client(sub) as client:
-            while not waiting.empty():
-                await self._dialogue(client, waiting.get_nowait())
-            self.figures.reconnects += client.reconnects
+            try:
+                while not waiting.empty():
+                    await self._dialogue(client, waiting.get_nowait())
+            finally:
+                self.figures.reconnects += client.reconnects
 
     async def _dialogue(self, client: Client, dialogue: Dialogue) -> None:
         conversation_id = new_id()

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 from pathlib import Path
+from typing import cast
 
 import pytest
+from typer.testing import CliRunner
 
-from parley.client import Exchange
+from parley.cli import app
+from parley.client import Client, Exchange
+from parley.exits import Exit
 from parley.importing.dialogues import Dialogue, ImportFileError
 from parley.importing.figures import Figures, percentile
 from parley.importing.formats import read_dialogues
-from parley.importing.player import PEOPLE, PEOPLE_MAX, people_for
+from parley.importing.player import PEOPLE, PEOPLE_MAX, Player, people_for
 
 
 def test_each_row_of_banking77_is_a_conversation(tmp_path: Path) -> None:
@@ -79,6 +86,21 @@ def test_a_file_of_another_shape_is_refused_with_its_name(
         read_dialogues(file, name)
 
 
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        ("banking77", ["text"]),
+        ("sgd", ["turns", "speaker", "utterance"]),
+        ("taskmaster", ["utterances", "speaker", "text"]),
+        ("jsonl", ["text", "messages"]),
+    ],
+)
+def test_the_help_says_in_a_line_what_each_format_needs(name: str, needed: list[str]) -> None:
+    helped = CliRunner().invoke(app, ["import", "--help"], prog_name="parley").stdout
+    [line] = [line for line in helped.splitlines() if line.strip().startswith(name)]
+    assert all(f'"{each}"' in line for each in needed)
+
+
 def test_a_binary_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "wrong"
     file.write_bytes(b"\xff\xfe\x00")
@@ -112,3 +134,67 @@ def test_a_rate_takes_as_many_customers_as_keep_it_up() -> None:
     assert people_for(50, 1000) == 100
     assert people_for(5000, 1000) == PEOPLE_MAX
     assert people_for(50, 3) == 3
+
+
+class Answering:
+    """A client whose gateway answers a few messages and then none."""
+
+    reconnects = 3
+
+    def __init__(self, answers: int) -> None:
+        self.id = "c"
+        self._answers = answers
+        self.stuck = asyncio.Event()
+
+    async def __aenter__(self) -> Answering:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def conversation(self, conversation_id: str) -> Answering:
+        return self
+
+    async def leave(self, conversation: Answering) -> None: ...
+
+    async def send(self, text: str, mid: str) -> Exchange:
+        if not self._answers:
+            self.stuck.set()
+            await asyncio.Event().wait()
+        self._answers -= 1
+        exchange = Exchange(mid, outcome="completed")
+        exchange.finished.set()
+        return exchange
+
+
+async def test_what_was_done_until_somebody_stopped_it_is_measured() -> None:
+    client = Answering(answers=2)
+    player = Player(lambda sub: cast("Client", client))
+    playing = asyncio.create_task(player.play([Dialogue("d", ("a", "b", "c"))]))
+    await asyncio.wait_for(client.stuck.wait(), 5)
+    playing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await playing
+    report = player.figures.as_json()
+    assert (report["completed"], report["unanswered"], report["reconnects"]) == (2, [], 3)
+    assert player.figures.ended_at > player.figures.began_at
+
+
+@pytest.mark.parametrize("flag", [[], ["--json"]])
+def test_control_c_prints_the_figures_of_what_was_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: list[str]
+) -> None:
+    async def play(player: Player, dialogues: list[Dialogue]) -> Figures:
+        player.figures.add("c", Exchange("m", outcome="completed"))
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+        return player.figures
+
+    monkeypatch.setattr(Player, "play", play)
+    monkeypatch.setattr("parley.commands.imports.gateway_url", lambda settings: "http://nowhere")
+    file = tmp_path / "own.jsonl"
+    file.write_text('{"text": "a"}\n' * 5)
+    asked = ["import", str(file), "--format", "jsonl", "--data", str(tmp_path), *flag]
+    ended = CliRunner().invoke(app, asked)
+    assert ended.exit_code == Exit.INTERRUPTED, ended.stderr
+    assert "1 of 5 messages" in ended.stderr
+    assert ('"completed": 1' if flag else "1 of 1 messages answered") in ended.stdout
