@@ -12,7 +12,7 @@ from pathlib import Path
 from infra.knowledge_files import html_page, markdown_article, question_table
 from infra.knowledge_files.documents import KnowledgeFileError, SourceDocument
 
-__all__ = ["KnowledgeFileError", "SourceDocument", "read_knowledge"]
+__all__ = ["KnowledgeFileError", "SourceDocument", "passed_over", "read_knowledge"]
 
 _PARSERS: dict[str, Callable[[Path, str], Iterable[SourceDocument]]] = {
     ".md": markdown_article.parse,
@@ -27,7 +27,7 @@ SIZE_BYTES_MAX = 16 * 1024 * 1024
 def read_knowledge(path: Path) -> list[SourceDocument]:
     """All documents of a file, or of a folder with everything below it, in the order of paths.
 
-    Hidden files and other kinds of files in a folder are passed over. Raises
+    Hidden files in a folder are passed over, and what `passed_over` names. Raises
     `KnowledgeFileError` for anything unreadable, for two documents of one id, and for nothing.
     """
     if not path.exists():
@@ -49,6 +49,11 @@ def read_knowledge(path: Path) -> list[SourceDocument]:
     return documents
 
 
+def passed_over(path: Path) -> list[Path]:
+    """The visible files of a folder that are of no kind that is read, in the order of paths."""
+    return [file for file in _visible(path) if file.suffix.lower() not in _PARSERS]
+
+
 def _kinds() -> str:
     return ", ".join(sorted(_PARSERS))
 
@@ -58,12 +63,15 @@ def _files(path: Path) -> list[Path]:
         if path.suffix.lower() not in _PARSERS:
             raise KnowledgeFileError(path, f"is not one of the kinds that are read ({_kinds()})")
         return [path]
+    return [file for file in _visible(path) if file.suffix.lower() in _PARSERS]
+
+
+def _visible(folder: Path) -> list[Path]:
     return sorted(
         file
-        for file in path.rglob("*")
+        for file in folder.rglob("*")
         if file.is_file()
-        and file.suffix.lower() in _PARSERS
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from parley.options import Data, Json
-from parley.terminal import out, print_json
+from parley.terminal import err, out, print_json
+
+NAMED_MAX = 3
 
 app = typer.Typer(
     help="A tenant's knowledge base, which answers are taken from.",
@@ -34,13 +38,13 @@ def import_(
     """Reads documents, cuts and embeds them, and puts them into the log.
 
     Workers answer from them within a second. A document of the same id replaces the one before.
-    A CSV has columns "question" and "answer".
+    A CSV has columns "question" and "answer". Files of other kinds are named and passed over.
 
     Example:
 
       parley knowledge import help-centre/ --tenant demo
     """
-    from infra.knowledge_files import read_knowledge
+    from infra.knowledge_files import passed_over, read_knowledge
     from infra.settings import load_settings
     from parley.knowledge_import import import_documents
     from parley.progress import counting
@@ -48,6 +52,7 @@ def import_(
     from parley.wiring import Wiring
 
     documents = read_knowledge(path)
+    _name(passed_over(path))
     settings = load_settings(data)
     require_address(settings, "kafka.bootstrap_servers")
     wiring = Wiring(settings, "knowledge import")
@@ -62,3 +67,13 @@ def import_(
             f"{done.documents} documents with {done.passages} passages are in the log "
             f"for tenant {tenant}"
         )
+
+
+def _name(files: Sequence[Path]) -> None:
+    """Says which files of a folder were of no use."""
+    if not files:
+        return
+    named = ", ".join(file.name for file in files[:NAMED_MAX])
+    more = f" and {len(files) - NAMED_MAX} more" if len(files) > NAMED_MAX else ""
+    count = f"{len(files)} file{'s' if len(files) > 1 else ''} of other kinds"
+    err().print(Text(f"{count} passed over: {named}{more}", "yellow"), soft_wrap=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.knowledge_files import KnowledgeFileError, SourceDocument, read_knowledge
+from infra.knowledge_files import KnowledgeFileError, SourceDocument, passed_over, read_knowledge
 
 ARTICLE = """---
 id: change-pin
@@ -198,3 +198,10 @@ def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
         read_knowledge(tmp_path)
     with pytest.raises(KnowledgeFileError, match="kinds"):
         read_knowledge(write(tmp_path, "a.pdf", b"%PDF"))
+
+
+def test_files_of_other_kinds_are_passed_over_by_name(tmp_path: Path) -> None:
+    for name in ("a.md", "z.PDF", "b/notes.txt", ".hidden.txt", ".git/config"):
+        write(tmp_path, name, "# A\n\nText.")
+    assert passed_over(tmp_path) == [tmp_path / "b" / "notes.txt", tmp_path / "z.PDF"]
+    assert passed_over(tmp_path / "a.md") == []

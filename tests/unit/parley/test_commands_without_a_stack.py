@@ -86,3 +86,21 @@ def test_spans_that_a_collector_has_are_not_looked_for_in_the_folder(tmp_path: P
     answered = parley("trace", "m-1", "--data", str(tmp_path), PARLEY_TELEMETRY__EXPORTER="otlp")
     assert answered.code == Exit.NEGATIVE
     assert "look for m-1 there" in answered.err
+
+
+def test_an_import_of_knowledge_names_the_files_that_it_passes_over(tmp_path: Path) -> None:
+    (tmp_path / "pin.md").write_text("# PIN\n\nChange it at a machine.")
+    for number in range(5):
+        (tmp_path / f"{number}.pdf").touch()
+    into = ("--tenant", "demo", "--data", str(tmp_path / "none"))
+    answered = parley("knowledge", "import", str(tmp_path), *into)
+    assert answered.code == Exit.UNREACHABLE
+    said = answered.err.splitlines()
+    assert said[0] == "5 files of other kinds passed over: 0.pdf, 1.pdf, 2.pdf and 2 more"
+
+
+def test_a_folder_without_any_knowledge_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "pin.pdf").touch()
+    answered = parley("knowledge", "import", str(tmp_path), "--tenant", "demo")
+    assert (answered.code, answered.out) == (Exit.USAGE, "")
+    assert f"{tmp_path}: holds no documents: .csv, .htm" in answered.err
