@@ -9,11 +9,14 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from rich.text import Text
+
 from gateway.dev_tokens import HOUR_S, dev_token
 from infra.keys import read_or_create_secret
 from infra.settings import Settings
 from parley.client import Applied, Client, Conversation, Exchange
 from parley.exits import Ended, Exit
+from parley.terminal import err
 
 TOKEN_VARIABLE = "PARLEY_TOKEN"
 """A token of one's identity provider, where the gateway does not take the local key."""
@@ -108,6 +111,18 @@ def open_client(settings: Settings, tenant: str, sub: str, *, sockets_max: int =
     """A client for one person of a tenant. Raises `Ended` where no gateway answers."""
     url = gateway_url(settings)
     return Client(url, token_source(settings, tenant, sub), sockets_max=sockets_max)
+
+
+async def follow(client: Client, conversation_id: str | None) -> Conversation:
+    """Follows the conversation of that id, or a new one; says so where the id is a new one's.
+
+    Raises as `Client.conversation` does.
+    """
+    conversation = await client.conversation(conversation_id)
+    if conversation_id is not None and not conversation.head:
+        line = Text(f"this begins a new conversation {conversation_id}", "yellow")
+        err().print(line, soft_wrap=True)
+    return conversation
 
 
 async def ask(

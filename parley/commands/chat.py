@@ -12,7 +12,7 @@ from parley.answer_view import AnswerView
 from parley.client import CommandRefused
 from parley.commands.say import ConversationOption, Person
 from parley.options import Data, Tenant
-from parley.talk import ask, open_client
+from parley.talk import ask, follow, open_client
 from parley.terminal import err, out
 
 
@@ -34,7 +34,7 @@ def chat(
 
 async def _chat(settings: Settings, conversation_id: str | None, tenant: str, sub: str) -> None:
     async with open_client(settings, tenant, sub) as client:
-        conversation = await client.conversation(conversation_id)
+        conversation = await follow(client, conversation_id)
         err().print(
             f"conversation {conversation.id} with tenant {tenant}; Ctrl-D ends", style="dim"
         )

@@ -12,7 +12,7 @@ from parley.answer_view import AnswerView
 from parley.client import Exchange
 from parley.exits import Exit
 from parley.options import Data, Json, Tenant, filled
-from parley.talk import ask, open_client
+from parley.talk import ask, follow, open_client
 from parley.terminal import err, out, print_json
 
 ConversationOption = Annotated[
@@ -59,7 +59,7 @@ async def _say(
     quiet: bool,
 ) -> tuple[str, Exchange]:
     async with open_client(settings, tenant, sub) as client:
-        conversation = await client.conversation(conversation_id)
+        conversation = await follow(client, conversation_id)
         exchange = await ask(conversation, text, view.note if quiet else view.show)
         if not quiet:
             view.finish(exchange)
