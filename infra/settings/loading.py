@@ -198,5 +198,6 @@ def _names(section: str) -> set[str]:
 
 
 def _nearest(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.4)
+    """A hint: the known name that was meant, or all of them where none is alike."""
+    close = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(sorted(known))}"

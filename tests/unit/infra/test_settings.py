@@ -194,6 +194,9 @@ def test_lists_come_from_the_environment_with_commas_or_as_json(
         ("PARLEY_KAFA__BOOTSTRAP_SERVERS", "did you mean kafka?"),
         ("PARLEY_KAFKA__BOOTSTRAP_SERVER", "did you mean bootstrap_servers?"),
         ("PARLEY_KAFKA_BOOTSTRAP_SERVERS", "PARLEY_KAFKA__BOOTSTRAP_SERVERS"),
+        ("PARLEY_TELEMETRY__OTLP_ENDPOINT", "did you mean endpoint?"),
+        ("PARLEY_NOSUCH__X", "known are answering, auth, clickhouse,"),
+        ("PARLEY_REGISTRY__NOSUCH", "known are cache_dir, options, timeout_ms, url"),
     ],
 )
 def test_a_misspelt_variable_is_refused_with_the_nearest_name(
