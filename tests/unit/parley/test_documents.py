@@ -55,3 +55,11 @@ def test_the_readme_names_files_that_exist() -> None:
         r"`((?:schemas|processors|gateway|tests|infra|parley)/[\w/.]+\.py)`", README
     ):
         assert (ROOT / name).exists(), name
+
+
+def test_the_readme_imports_what_a_clone_has_or_what_it_has_just_written() -> None:
+    written = set(re.findall(r"^printf .* > (\S+)", README, re.M))
+    imported = re.findall(r"^parley (?:knowledge )?import (\S+)", README, re.M)
+    assert len(imported) == 2
+    for name in imported:
+        assert name in written or (ROOT / name).exists(), name
