@@ -321,8 +321,18 @@ def _cancelled(turn: OpenTurn, stamp: Stamp, reason: str) -> TurnCancelled:
     )
 
 
+def _turn_of(command: ClientCommand) -> str | None:
+    match command:
+        case CancelTurn() | SubmitFeedback():
+            return command.turn_id
+        case SubmitMessage() | CloseConversation():
+            return None
+        case _:
+            assert_never(command)
+
+
 def _reject(command: ClientCommand, stamp: Stamp, code: str, message: str) -> Events:
-    turn = None if isinstance(command, SubmitMessage | CloseConversation) else command.turn_id
+    turn = _turn_of(command)
     # The log is for ever and takes no text in the clear, so what is malformed is not repeated.
     mid = command.mid if is_client_id(command.mid) else None
     return (

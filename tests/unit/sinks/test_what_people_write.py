@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "processors" / "conversation"))
 from conversation_story import ANSWERED, ANSWERING, ASKED, cancels, closes, given, rates, says
 
 from processors.conversation.admission import ClientCommand
@@ -24,7 +28,9 @@ FROM_PEOPLE: tuple[ClientCommand, ...] = (
 def test_every_command_of_people_is_looked_at_here() -> None:
     missing = {kind.__name__ for kind in get_args(ClientCommand)}
     missing -= {type(command).__name__ for command in FROM_PEOPLE}
-    assert not missing, f"add {missing} to FROM_PEOPLE in {__name__}.py"
+    assert not missing, (
+        f"add {missing} to FROM_PEOPLE in tests/unit/sinks/test_what_people_write.py"
+    )
 
 
 @pytest.mark.parametrize("command", FROM_PEOPLE, ids=lambda command: type(command).__name__)
