@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from rich.cells import cell_len
@@ -24,8 +25,9 @@ Row = Sequence[Text]
 def rows_view(answer: Mapping[str, Any], width: int, *, folds: bool) -> Table | Text:
     """The first `ROWS_SHOWN_MAX` rows of an answer, in `width` characters.
 
-    `answer` is what ClickHouse's format JSONCompact holds. With `folds` the widest column of a
-    table may be folded. The blocks are longer lines, which must be printed as they are.
+    `answer` is what ClickHouse's format JSONCompact holds, with its decimals as they are written.
+    With `folds` the widest column of a table may be folded. The lines of blocks may be longer, and
+    are to be printed as they are.
     """
     columns: Sequence[Mapping[str, str]] = answer.get("meta", ())
     rows: list[Row] = [[_cell(v) for v in row] for row in answer.get("data", ())[:ROWS_SHOWN_MAX]]
@@ -79,10 +81,14 @@ def _blocks(columns: Sequence[Mapping[str, str]], rows: list[Row]) -> Text:
             first, *others = cell.split("\n", allow_blank=True)
             lines.append(Text.assemble((name, "bold"), " " * (indent - cell_len(name)), first))
             lines += [Text.assemble(" " * indent, other) for other in others]
+    for line in lines:
+        line.rstrip()
     return Text("\n").join(lines)
 
 
 def _cell(value: Any) -> Text:
     if value is None:
         return Text("null", "dim")  # told from the word by its colour
-    return Text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    if isinstance(value, str | Decimal):
+        return Text(str(value))
+    return Text(json.dumps(value, ensure_ascii=False, default=float))

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import nullcontext
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
 
@@ -100,7 +101,7 @@ def _ask(clickhouse: RemoteClickHouse, statement: str, wanted: Format) -> None:
     if wanted is Format.TABLE:
         with waiting:
             answer = json.loads(
-                b"".join(clickhouse.stream(sql, "JSONCompact")) or "{}", parse_float=str
+                b"".join(clickhouse.stream(sql, "JSONCompact")) or "{}", parse_float=Decimal
             )
         rows = len(answer.get("data", ()))
         # Only where somebody looks may a long text be folded to the width.

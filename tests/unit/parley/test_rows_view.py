@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -30,6 +31,12 @@ def test_rows_that_fit_are_a_table() -> None:
     assert "│ 1 │ [x] │ null │" in shown
 
 
+def test_decimals_have_the_digits_that_they_came_with_and_lists_are_json() -> None:
+    cost = Decimal("12345678901234.123456780")
+    shown = printed(answer({"cost": cost, "scores": [{"score": Decimal("0.25")}]}))
+    assert '│ 12345678901234.123456780 │ [{"score": 0.25}] │' in shown
+
+
 def test_rows_of_many_columns_become_blocks_with_whole_values() -> None:
     row = {f"column_{n}": f"value {n} of this row" for n in range(20)}
     shown = printed(answer(row, row))
@@ -50,8 +57,8 @@ def test_a_long_text_with_too_little_room_beside_the_others_makes_blocks() -> No
 
 
 def test_no_line_is_padded_to_the_width_of_a_pipe() -> None:
-    shown = printed(answer({"id": "7", "text": "word " * 60 + "end"}), 200, folds=False)
-    assert shown == ["── row 1", "id    7", "text  " + "word " * 60 + "end"]
+    shown = printed(answer({"id": "", "text": "word " * 60 + "end\n\nx"}), 200, folds=False)
+    assert shown == ["── row 1", "id", "text  " + "word " * 60 + "end", "", "      x"]
 
 
 def test_further_lines_of_a_value_stand_below_its_first() -> None:
