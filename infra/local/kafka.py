@@ -124,10 +124,9 @@ class _Broker:
         done = self.home / "formatted"
         if done.exists():
             return
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # A first try may have been cut off half way, hence --ignore-formatted.
-        arguments = ("format", "--ignore-formatted", "-t", cluster, "-c", str(self.config_path))
-        tool = self.command("kafka.tools.StorageTool", *arguments)
+        arguments = ("format", "--ignore-formatted", "-t", new_cluster_id(), "-c")
+        tool = self.command("kafka.tools.StorageTool", *arguments, str(self.config_path))
         ended = subprocess.run(tool, capture_output=True, text=True, timeout=60, check=False)
         if ended.returncode != 0:
             raise PartFailed(
@@ -136,6 +135,17 @@ class _Broker:
                 ended.stdout + ended.stderr,
             )
         done.touch()
+
+
+def new_cluster_id() -> str:
+    """A random id as Kafka writes it: 22 characters of URL-safe base64.
+
+    None begins with a hyphen, which Kafka's tool would take for an option.
+    """
+    while True:
+        drawn = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not drawn.startswith("-"):
+            return drawn
 
 
 def kafka(artifacts: Artifacts, heap_mb: int = 384) -> PartFactory:
