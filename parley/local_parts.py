@@ -29,6 +29,16 @@ WORKERS: Mapping[str, str] = {
 SQL = "clickhouse"
 """The name of analytics' SQL port, and of its address in `stack.json`."""
 
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which processes of ours a stack has. `program` is what runs each, with its arguments."""
+
+    workers: Mapping[str, str] = field(default_factory=lambda: WORKERS)
+    gateways: Sequence[str] = (GATEWAY,)
+    program: Sequence[str] = (sys.executable, "-m", "parley")
+
+
 _USUAL = {"worker-talk": 9101, "worker-think": 9102, ANALYTICS: 9103, GATEWAY: 8080, SQL: 8123}
 _EXTERNAL = {
     "kafka": "kafka.bootstrap_servers",
@@ -43,7 +53,9 @@ def health_port_name(part: str) -> str:
     return f"{part}-health"
 
 
-def embedded_parts(artifacts: Artifacts, data_dir: Path) -> list[PartFactory]:
+def embedded_parts(
+    artifacts: Artifacts, data_dir: Path, layout: Layout | None = None
+) -> list[PartFactory]:
     """All parts, in the order of their needs. Parts that the settings name elsewhere are left out.
 
     Raises:
@@ -63,10 +75,12 @@ def embedded_parts(artifacts: Artifacts, data_dir: Path) -> list[PartFactory]:
     named = zip(_EXTERNAL, three_parts(artifacts), strict=True)
     first = [factory for name, factory in named if name not in elsewhere]
     needs = tuple(name for name in _EXTERNAL if name not in elsewhere)
-    preparation = _Preparation(data_dir, needs)
-    workers = [_worker(name, stages, preparation) for name, stages in WORKERS.items()]
+    layout = layout or Layout()
+    ours = _Ours(layout.program, _Preparation(data_dir, needs))
+    workers = [ours.worker(name, stages) for name, stages in layout.workers.items()]
     own_sql = settings.origin("clickhouse.url") in ("default", "stack.json")
-    return [*first, *workers, _analytics(preparation, own_sql), _gateway(preparation)]
+    gateways = [ours.gateway(name) for name in layout.gateways]
+    return [*first, *workers, ours.analytics(own_sql), *gateways]
 
 
 PORT_NAMES = (
@@ -138,62 +152,69 @@ def _schemas_known(data_dir: Path, site: Site) -> bool:
     return all_known(open_registry(load_settings(data_dir, registry__url=address)))
 
 
-def _worker(name: str, stages: str, preparation: _Preparation) -> PartFactory:
-    def build(site: Site) -> Part:
-        return _part(site, name, ("worker", "--stages", stages), preparation)
+@dataclass(frozen=True, slots=True)
+class _Ours:
+    """Makes the factories of our own processes."""
 
-    return build
+    program: Sequence[str]
+    preparation: _Preparation
+
+    def worker(self, name: str, stages: str) -> PartFactory:
+        def build(site: Site) -> Part:
+            return self._part(site, name, ("worker", "--stages", stages))
+
+        return build
+
+    def analytics(self, own_sql: bool) -> PartFactory:
+        def build(site: Site) -> Part:
+            if not own_sql:
+                return self._part(site, ANALYTICS, ("analytics",))
+            port = site.ports.take(SQL, _USUAL[SQL])
+            url = f"http://{HOST}:{port}"
+            env = {"PARLEY_CLICKHOUSE__URL": url}
+            part = self._part(site, ANALYTICS, ("analytics", "--embedded"), env)
+            return replace(part, version=f"chDB {version('chdb')}", also_at={SQL: url})
+
+        return build
+
+    def gateway(self, name: str) -> PartFactory:
+        def build(site: Site) -> Part:
+            port = site.ports.take(name, _usual(name))
+            env = {"PARLEY_GATEWAY__PORT": str(port)}
+            return self._part(site, name, ("gateway",), env, port)
+
+        return build
+
+    def _part(
+        self,
+        site: Site,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        port: int | None = None,
+    ) -> Part:
+        """One process. It serves its health on `port`, or on a telemetry port of its own."""
+        health = port or site.ports.take(health_port_name(name), _usual(name))
+        own = _own_settings(site)
+        if port is None:
+            own["PARLEY_TELEMETRY__PORT"] = str(health)
+        return Part(
+            name=name,
+            version=version("parley"),
+            argv=(*self.program, *command, "--data", str(site.folder.path)),
+            log_path=site.log_path(name),
+            ready=_asks(f"http://{HOST}:{health}/readyz"),
+            address=f"http://{HOST}:{port}" if port else "",
+            needs=self.preparation.needs(site),
+            env={**own, **(env or {}), "PYTHONUNBUFFERED": "1"},
+            prepare=self.preparation,
+            ready_timeout_s=120,
+            stop_timeout_s=20,
+        )
 
 
-def _analytics(preparation: _Preparation, own_sql: bool) -> PartFactory:
-    def build(site: Site) -> Part:
-        if not own_sql:
-            return _part(site, ANALYTICS, ("analytics",), preparation)
-        port = site.ports.take(SQL, _USUAL[SQL])
-        url = f"http://{HOST}:{port}"
-        env = {"PARLEY_CLICKHOUSE__URL": url}
-        part = _part(site, ANALYTICS, ("analytics", "--embedded"), preparation, env=env)
-        return replace(part, version=f"chDB {version('chdb')}", also_at={SQL: url})
-
-    return build
-
-
-def _gateway(preparation: _Preparation) -> PartFactory:
-    def build(site: Site) -> Part:
-        port = site.ports.take(GATEWAY, _USUAL[GATEWAY])
-        env = {"PARLEY_GATEWAY__PORT": str(port)}
-        return _part(site, GATEWAY, ("gateway",), preparation, env=env, port=port)
-
-    return build
-
-
-def _part(
-    site: Site,
-    name: str,
-    command: Sequence[str],
-    preparation: _Preparation,
-    *,
-    env: Mapping[str, str] | None = None,
-    port: int | None = None,
-) -> Part:
-    """One process. It serves its health on `port`, or on a telemetry port of its own."""
-    health = port or site.ports.take(health_port_name(name), _USUAL[name])
-    own = _own_settings(site)
-    if port is None:
-        own["PARLEY_TELEMETRY__PORT"] = str(health)
-    return Part(
-        name=name,
-        version=version("parley"),
-        argv=(sys.executable, "-m", "parley", *command, "--data", str(site.folder.path)),
-        log_path=site.log_path(name),
-        ready=_asks(f"http://{HOST}:{health}/readyz"),
-        address=f"http://{HOST}:{port}" if port else "",
-        needs=preparation.needs(site),
-        env={**own, **(env or {}), "PYTHONUNBUFFERED": "1"},
-        prepare=preparation,
-        ready_timeout_s=120,
-        stop_timeout_s=20,
-    )
+def _usual(name: str) -> int:
+    return _USUAL.get(name, 0)
 
 
 def _own_settings(site: Site) -> dict[str, str]:

@@ -1,0 +1,197 @@
+"""One run: customers, stages, faults. Whoever drives it decides each step; it only keeps the rules."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import reduce
+from hashlib import sha256
+from random import Random
+
+from storm.history import History, Outcome, Place, Seen, Send
+from storm.oracle import Finding, Rule, judge
+from storm.world import Row, World
+
+from processors.conversation.evolve import evolve
+from processors.conversation.policy import Policy
+from processors.conversation.state import new_conversation
+from schemas.commands import SubmitMessage
+from schemas.envelope import CommandEnvelope, Sealed
+from schemas.events import Event
+from schemas.identifiers import client_command_id
+from schemas.topics import CONVERSATIONS, conversation_key
+
+from .broker import Broker, Fenced, Written
+from .processes import STAGES, Process, Site, _written, row_of
+from .wires import SNAPSHOT_WIRE
+
+START_US = 1_790_000_000_000_000
+QUIET_ROUNDS = 400
+TENANTS = ("storm-a", "storm-b")
+
+
+class Simulation:
+    """A run that has not ended yet. `settle` ends it and says what is wrong."""
+
+    def __init__(self, seed: int, broken: frozenset[str] = frozenset()) -> None:
+        self.rng = Random(seed)
+        policy = Policy(
+            analysis_deadline_us=2_000_000,
+            turn_deadline_us=self.rng.choice((10_000_000, 60_000_000)),
+            interrupt=self.rng.random() < 0.3,
+            waiting_max=self.rng.choice((1, 16)),
+        )
+        self.site = Site(Broker(), self.rng, policy, START_US, broken=broken)
+        self.history = History()
+        self._running: dict[str, list[Process]] = {
+            name: [start(self.site)] for name, start in STAGES.items()
+        }
+        self._wire: list[tuple[Send, Written]] = []
+
+    # What may happen next
+
+    def step(self, stage: str, *, zombie: bool = False) -> None:
+        """The stage goes on to its next interruption; or one that was replaced does."""
+        processes = self._running[stage]
+        process = processes[0 if zombie else -1]
+        try:
+            next(process)
+        except Fenced:
+            processes.remove(process)
+            if not processes:
+                processes.append(STAGES[stage](self.site))
+
+    def crash(self, stage: str) -> None:
+        """The stage dies where it is; another process takes its place."""
+        self._running[stage][-1] = STAGES[stage](self.site)
+
+    def replace(self, stage: str) -> None:
+        """Another process takes over, and the one before does not know it yet."""
+        self._running[stage].append(STAGES[stage](self.site))
+
+    def empty_redis(self) -> None:
+        """Redis loses everything."""
+        self.site.redis.empty()
+
+    def pass_time(self, us: int) -> None:
+        """The clock goes on."""
+        self.site.now_us += us
+
+    def say(self, number: int) -> None:
+        """A customer says something new."""
+        place = TENANTS[number % 2], f"c-{number}"
+        mid = f"m-{len(self.history.sends)}"
+        send = Send(place, mid, f"text {mid}")
+        self.history.sends.append(send)
+        self.history.screen(place)
+        self.repeat(send)
+
+    def repeat(self, send: Send) -> None:
+        """A message is on its way, perhaps once more."""
+        send.times += 1
+        self._wire.append((send, _written(_submit(send, self.site.now_us))))
+
+    def deliver(self, number: int, *, acknowledged: bool) -> None:
+        """Any message that is on its way reaches the log; its sender hears of it, or does not."""
+        if self._wire:
+            send, written = self._wire.pop(number % len(self._wire))
+            self.site.broker.append(written)
+            if acknowledged:
+                send.outcome = Outcome.OK
+
+    # The end
+
+    def settle(self) -> list[Finding]:
+        """Lets everything come to rest without further faults, and judges."""
+        while self._wire:
+            self.deliver(0, acknowledged=True)
+        quiet, before = 0, -1
+        rounds = 0
+        while quiet < 30:
+            for name in STAGES:
+                self.step(name)
+            # Timers are due in the end, whatever got lost.
+            self.pass_time(2_000_000)
+            quiet = quiet + 1 if self.site.broker.changes == before else 0
+            before = self.site.broker.changes
+            rounds += 1
+            if rounds > QUIET_ROUNDS * (1 + len(self.history.sends)):
+                return [Finding(Rule.DRAINED, ("", ""), "it never came to rest")]
+        events = [event for _, event in self.site.events(0, 10**6)]
+        return [*self._judge(events), *self._folds(events)]
+
+    def _judge(self, events: list[Event]) -> list[Finding]:
+        log: dict[Place, list[Row]] = defaultdict(list)
+        for event in events:
+            place, row = row_of(event)
+            log[place].append(row)
+        for place, rows in self.site.redis.rows.items():
+            self.history.screen(place).seen = [Seen(r.type, seq=r.seq, mid=r.mid) for r in rows]
+        rows_of_table = {
+            place: sorted(rows, key=lambda row: row.seq)
+            for place, rows in self.site.clickhouse.rows.items()
+        }
+        found = judge(self.history, World(dict(log), dict(self.site.redis.rows), rows_of_table))
+        found += [Finding(Rule.LOST, ("", ""), why) for why in self.site.poisoned]
+        return found
+
+    def _folds(self, events: list[Event]) -> list[Finding]:
+        latest = {r.key: r.value for _, r in self.site.broker.read(CONVERSATIONS.name, 0, 10**6)}
+        found = []
+        for place in self.history.screens:
+            mine = [
+                e for e in events if (e.envelope.tenant_id, e.envelope.conversation_id) == place
+            ]
+            state = reduce(evolve, mine, new_conversation(*place))
+            snapshot = latest.get(conversation_key(*place))
+            if mine and snapshot != SNAPSHOT_WIRE.encode(state):
+                found.append(Finding(Rule.FOLD, place, "the snapshot is not the log's fold"))
+        return found
+
+
+def _submit(send: Send, now_us: int) -> SubmitMessage:
+    tenant, conversation = send.place
+    actor = f"p-{conversation}"
+    envelope = CommandEnvelope(
+        client_command_id(tenant, conversation, actor, send.mid, "SubmitMessage"),
+        tenant,
+        conversation,
+        now_us,
+        "client",
+        None,
+        f"corr-{send.mid}",
+        None,
+        actor,
+        sha256(send.text.encode()).digest()[:16],
+    )
+    text = Sealed(actor, "2026-11/1", "o", "text", bytes(12), send.text.encode())
+    return SubmitMessage(envelope, send.mid, text)
+
+
+def random_run(seed: int, steps: int, broken: frozenset[str] = frozenset()) -> list[Finding]:
+    """A whole run whose every step follows from the seed."""
+    run = Simulation(seed, broken)
+    rng = run.rng
+    names = tuple(STAGES)
+    for _ in range(steps):
+        chance = rng.random()
+        stage = rng.choice(names)
+        if chance < 0.70:
+            run.step(stage)
+        elif chance < 0.78:
+            run.step(stage, zombie=True)
+        elif chance < 0.84:
+            run.say(rng.randrange(3))
+        elif chance < 0.92:
+            run.deliver(rng.randrange(8), acknowledged=rng.random() < 0.8)
+        elif chance < 0.94:
+            if run.history.sends:
+                run.repeat(rng.choice(run.history.sends))
+        elif chance < 0.96:
+            run.crash(stage)
+        elif chance < 0.98:
+            run.replace(stage)
+        elif chance < 0.983:
+            run.empty_redis()
+        else:
+            run.pass_time(rng.choice((1000, 100_000, 3_000_000, 30_000_000)))
+    return run.settle()

@@ -1,0 +1,125 @@
+"""Thousands of runs of the engine's logic, and the same with Hypothesis, which shrinks what fails."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from storm.oracle import Rule
+
+from processors.conversation import decide
+
+from .processes import STAGES
+from .simulation import Simulation, random_run
+
+RUNS = 10_000
+STEPS = 150
+CHUNK = 250
+
+Broken = Callable[[], AbstractContextManager[frozenset[str]]]
+
+
+def failures(seeds: Iterable[int]) -> list[tuple[int, str]]:
+    """The seeds whose runs break a rule, with the first finding of each."""
+    found = ((seed, random_run(seed, STEPS)) for seed in seeds)
+    return [(seed, str(findings[0])) for seed, findings in found if findings]
+
+
+@pytest.mark.timeout(900)
+def test_ten_thousand_runs_lose_nothing_and_double_nothing() -> None:
+    first = random.randrange(10**9)
+    chunks = [range(at, at + CHUNK) for at in range(first, first + RUNS, CHUNK)]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        failed = [failure for found in pool.map(failures, chunks) for failure in found]
+    assert not failed, (
+        f"{len(failed)} of {RUNS} runs: random_run({failed[0][0]}, {STEPS}) finds {failed[0][1]}"
+    )
+
+
+@contextmanager
+def without_deduplication() -> Iterator[frozenset[str]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decide, "has_handled_otherwise", lambda state, entry: False)
+        yield frozenset()
+
+
+@pytest.mark.parametrize(
+    ("broken", "rule", "what"),
+    [
+        (without_deduplication, Rule.DOUBLED, "times in log"),
+        (lambda: nullcontext(frozenset(("offsets first",))), Rule.LOST, "is not in log"),
+        (lambda: nullcontext(frozenset(("no token",))), Rule.DOUBLED, "times in ClickHouse"),
+    ],
+    ids=("no de-duplication", "offsets before the work", "no token"),
+)
+def test_a_broken_promise_is_found(broken: Broken, rule: Rule, what: str) -> None:
+    with broken() as promises:
+        found = [f for seed in range(100) for f in random_run(seed, STEPS, promises)]
+    assert any(f.rule is rule and what in f.what for f in found)
+
+
+class Schedules(RuleBasedStateMachine):
+    """Any schedule that Hypothesis can think of."""
+
+    @initialize(seed=st.integers(0, 1000))
+    def begin(self, seed: int) -> None:
+        self.run = Simulation(seed)
+
+    @rule(stages=st.lists(st.sampled_from(sorted(STAGES)), min_size=1, max_size=12))
+    def go_on(self, stages: list[str]) -> None:
+        for stage in stages:
+            self.run.step(stage)
+
+    @rule(stage=st.sampled_from(sorted(STAGES)))
+    def zombie(self, stage: str) -> None:
+        self.run.step(stage, zombie=True)
+
+    @rule(stage=st.sampled_from(sorted(STAGES)))
+    def crash(self, stage: str) -> None:
+        self.run.crash(stage)
+
+    @rule(stage=st.sampled_from(sorted(STAGES)))
+    def replace(self, stage: str) -> None:
+        self.run.replace(stage)
+
+    @rule(customer=st.integers(0, 2))
+    def say(self, customer: int) -> None:
+        self.run.say(customer)
+
+    @rule(number=st.integers(0, 100))
+    def repeat(self, number: int) -> None:
+        if sends := self.run.history.sends:
+            self.run.repeat(sends[number % len(sends)])
+
+    @rule(number=st.integers(0, 100), acknowledged=st.booleans())
+    def deliver(self, number: int, acknowledged: bool) -> None:
+        self.run.deliver(number, acknowledged=acknowledged)
+
+    @rule()
+    def empty_redis(self) -> None:
+        self.run.empty_redis()
+
+    @rule(us=st.sampled_from((1000, 100_000, 3_000_000, 30_000_000)))
+    def pass_time(self, us: int) -> None:
+        self.run.pass_time(us)
+
+    def teardown(self) -> None:
+        if hasattr(self, "run"):
+            findings = self.run.settle()
+            assert not findings, "\n".join(map(str, findings))
+
+
+TestSchedules = Schedules.TestCase
+TestSchedules.settings = settings(
+    max_examples=300,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)

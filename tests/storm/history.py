@@ -1,0 +1,87 @@
+"""What the customers wrote down: every send with its outcome, and all that their screens showed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Place = tuple[str, str]
+"""Tenant and conversation."""
+
+
+class Outcome(StrEnum):
+    """What a customer knows of a send."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(slots=True)
+class Send:
+    """One message, however often it was sent."""
+
+    place: Place
+    mid: str
+    text: str
+    outcome: Outcome = Outcome.UNKNOWN
+    code: str = ""
+    times: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One thing that a screen applied: an event, a reset to a snapshot, or a stretch of text.
+
+    `seq` is that of the event or snapshot; `turn`, `attempt`, `at` and `text` belong to texts, and
+    `text` to completed turns too. `mids` are the messages that a snapshot holds.
+    """
+
+    kind: str
+    seq: int = 0
+    mid: str | None = None
+    turn: str | None = None
+    attempt: int = 0
+    at: int = 0
+    text: str = ""
+    mids: frozenset[str] = frozenset()
+    whole: str = field(default="", repr=False)
+    """All of the frame's data as text, to look for canaries."""
+
+
+@dataclass(slots=True)
+class Screen:
+    """What one customer saw of a conversation, in order, over all reconnects."""
+
+    place: Place
+    seen: list[Seen] = field(default_factory=list)
+
+    @property
+    def seq(self) -> int:
+        """The last event that is on it."""
+        return max((item.seq for item in self.seen), default=0)
+
+
+@dataclass(slots=True)
+class History:
+    """Everything that clients know after a storm."""
+
+    sends: list[Send] = field(default_factory=list)
+    screens: dict[Place, Screen] = field(default_factory=dict)
+    reconnects: int = 0
+
+    def screen(self, place: Place) -> Screen:
+        """The screen of a conversation."""
+        return self.screens.setdefault(place, Screen(place))
+
+    def counted(self) -> dict[str, Any]:
+        """Figures for people."""
+        outcomes = [send.outcome for send in self.sends]
+        return {
+            "conversations": len(self.screens),
+            "sends": len(self.sends),
+            "times sent": sum(send.times for send in self.sends),
+            **{outcome.value: outcomes.count(outcome) for outcome in Outcome},
+            "reconnects": self.reconnects,
+        }

@@ -1,0 +1,165 @@
+"""The faults: what goes wrong, when, and for how long. The plan is pure and follows from a seed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from random import Random
+
+import redis
+
+from infra.local import Stack, State
+
+from .process import FOLDER, POINTS
+from .provider import Mood, StormProvider
+
+
+class Kind(StrEnum):
+    """What can go wrong."""
+
+    KILL = "kill -9"
+    TERMINATE = "terminate"
+    FREEZE = "freeze"
+    EMPTY = "empty"
+    DIE_AT = "die at"
+    PROVIDER = "provider is"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault. `for_s` is 0 for what heals by itself, as a killed process does."""
+
+    at_s: float
+    kind: Kind
+    target: str
+    for_s: float = 0.0
+
+    def __str__(self) -> str:
+        duration = f" for {self.for_s:.0f} s" if self.for_s else ""
+        return f"{self.kind} {self.target}{duration}"
+
+
+WORKERS = ("worker-1", "worker-2")
+GATEWAYS = ("gateway", "gateway-2")
+SINKS = ("worker-redis", "analytics")
+SERVERS = ("kafka", "registry", "redis")
+
+_DECK: tuple[tuple[Kind, str, float], ...] = (
+    *((Kind.KILL, part, 0.0) for part in (*WORKERS, *GATEWAYS, *SINKS, *SERVERS)),
+    (Kind.TERMINATE, "kafka", 0.0),
+    (Kind.TERMINATE, "worker-1", 0.0),
+    (Kind.TERMINATE, "gateway-2", 0.0),
+    # Past the session (2.5 s) and past the transaction's timeout (10 s): zombies come back.
+    (Kind.FREEZE, "worker-1", 15.0),
+    (Kind.FREEZE, "worker-2", 5.0),
+    (Kind.FREEZE, "worker-redis", 14.0),
+    (Kind.FREEZE, "analytics", 8.0),
+    (Kind.FREEZE, "gateway", 6.0),
+    (Kind.FREEZE, "kafka", 4.0),
+    (Kind.FREEZE, "redis", 4.0),
+    (Kind.FREEZE, "registry", 12.0),
+    (Kind.EMPTY, "redis", 0.0),
+    *((Kind.DIE_AT, point, 0.0) for point in POINTS),
+    (Kind.PROVIDER, Mood.FAILING, 8.0),
+    (Kind.PROVIDER, Mood.SLOW, 8.0),
+    (Kind.PROVIDER, Mood.CUT, 8.0),
+)
+
+
+def schedule(seed: int, duration_s: float, every_s: float) -> list[Fault]:
+    """Faults about every `every_s`, each kind as often as the others. Equal for equal arguments."""
+    rng = Random(f"nemesis {seed}")
+    faults: list[Fault] = []
+    deck: list[tuple[Kind, str, float]] = []
+    at_s = rng.uniform(0.5, 1.5) * every_s
+    while at_s < duration_s:
+        if not deck:
+            deck = rng.sample(_DECK, k=len(_DECK))
+        kind, target, for_s = deck.pop()
+        faults.append(Fault(round(at_s, 3), kind, target, for_s))
+        at_s += rng.uniform(0.3, 1.7) * every_s
+    return faults
+
+
+class Nemesis:
+    """Carries faults out on a stack, and heals it."""
+
+    def __init__(self, folder: Path, provider: StormProvider, said: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._stack = Stack(folder)
+        self._provider = provider
+        self._said = said
+        self._frozen: set[int] = set()
+
+    async def run(self, faults: Sequence[Fault], began_at: float) -> None:
+        """Every fault at its time; returns when the last one is over."""
+        await asyncio.gather(*(self._inflict(fault, began_at) for fault in faults))
+
+    async def heal(self) -> None:
+        """Ends every fault; killed processes are started again by the stack's supervisor."""
+        self._provider.mood = Mood.GOOD
+        for pid in list(self._frozen):
+            self._signal(pid, signal.SIGCONT)
+        self._frozen.clear()
+        for point in POINTS:
+            (self._folder / FOLDER / point).unlink(missing_ok=True)
+
+    async def all_ready(self, timeout_s: float) -> bool:
+        """Waits until every part runs again; False if that took too long."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if all(part.state is State.READY for part in self._stack.status().parts):
+                return True
+            await asyncio.sleep(0.1)
+        return False
+
+    async def _inflict(self, fault: Fault, began_at: float) -> None:
+        await asyncio.sleep(max(0.0, began_at + fault.at_s - time.monotonic()))
+        self._said(str(fault))
+        match fault.kind:
+            case Kind.KILL:
+                self._signal(self._pid(fault.target), signal.SIGKILL)
+            case Kind.TERMINATE:
+                self._signal(self._pid(fault.target), signal.SIGTERM)
+            case Kind.FREEZE:
+                await self._freeze(fault)
+            case Kind.EMPTY:
+                await asyncio.to_thread(self._empty_redis)
+            case Kind.DIE_AT:
+                (self._folder / FOLDER / fault.target).touch()
+            case Kind.PROVIDER:
+                self._provider.mood = Mood(fault.target)
+                await asyncio.sleep(fault.for_s)
+                self._provider.mood = Mood.GOOD
+
+    async def _freeze(self, fault: Fault) -> None:
+        pid = self._pid(fault.target)
+        self._signal(pid, signal.SIGSTOP)
+        self._frozen.add(pid)
+        await asyncio.sleep(fault.for_s)
+        self._frozen.discard(pid)
+        self._signal(pid, signal.SIGCONT)
+
+    def _empty_redis(self) -> None:
+        try:
+            with redis.Redis.from_url(self._stack.addresses()["redis"], socket_timeout=3) as client:
+                client.flushall()
+        except (redis.RedisError, OSError) as error:
+            self._said(f"Redis was away and could not be emptied: {type(error).__name__}")
+
+    def _pid(self, part: str) -> int:
+        return self._stack.status().part(part).pid
+
+    @staticmethod
+    def _signal(pid: int, number: signal.Signals) -> None:
+        if pid:  # 0 while the part is being started again
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                return

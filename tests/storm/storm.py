@@ -1,0 +1,198 @@
+"""One storm from beginning to end: load and faults, healing, quiet, judgement."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra.settings import Settings, load_settings
+from parley.talk import token_source
+from parley.verify.opening import open_sources
+from parley.verify.verification import Report, Verification
+from schemas.failures import Unavailable
+
+from .customers import Customer, Plan, plans, prefix
+from .history import History, Place
+from .nemesis import GATEWAYS, Fault, Nemesis, schedule
+from .oracle import Finding, Rule, judge
+from .provider import StormProvider
+from .world import World, look
+
+RESTART_S = 60.0
+
+Said = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """What a storm is like. Equal weathers have equal loads and faults."""
+
+    seed: int
+    duration_s: float
+    conversations: int = 200
+    fault_every_s: float = 6.0
+    quiet_s: float = 60.0
+    """How long everything may take to come to rest, once healed."""
+    faults: tuple[Fault, ...] | None = None
+    """These instead of those that follow from the seed."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What came of it."""
+
+    weather: Weather
+    history: History
+    findings: list[Finding]
+    faults: Sequence[Fault]
+    events: int = 0
+    drained_s: float = 0.0
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        """Whether every promise was kept."""
+        return not self.findings
+
+    def as_json(self) -> str:
+        """All of it, to look into."""
+        return json.dumps(
+            {
+                "weather": dataclasses.asdict(self.weather),
+                "faults": [dataclasses.asdict(fault) for fault in self.faults],
+                "counted": self.history.counted(),
+                "events": self.events,
+                "drained_s": round(self.drained_s, 1),
+                "turns": self.outcomes,
+                "findings": [dataclasses.asdict(finding) for finding in self.findings],
+                "sends": [dataclasses.asdict(send) for send in self.history.sends],
+            },
+            indent=1,
+        )
+
+
+class Storm:
+    """A storm over the stack in `folder`, whose answers come from `provider`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        provider: StormProvider,
+        said: Said,
+        customer: type[Customer] = Customer,
+    ) -> None:
+        self._folder = folder
+        self._said = said
+        self._nemesis = Nemesis(folder, provider, said)
+        self._customer = customer
+
+    async def run(self, weather: Weather) -> Verdict:
+        """Rages for the weather's duration, heals, waits for quiet and judges."""
+        settings = load_settings(self._folder)
+        faults = weather.faults
+        if faults is None:
+            faults = schedule(weather.seed, weather.duration_s, weather.fault_every_s)
+        history = History()
+        people = [
+            self._person(settings, plan, history)
+            for plan in plans(weather.seed, weather.duration_s, weather.conversations)
+        ]
+        began_at = time.monotonic()
+        try:
+            await asyncio.gather(
+                self._nemesis.run(faults, began_at), *(person.talk(began_at) for person in people)
+            )
+            verdict = await self._judge(settings, weather, history, people, faults)
+        finally:
+            await self._nemesis.heal()
+            await asyncio.gather(*(person.leave() for person in people))
+        return verdict
+
+    def _person(self, settings: Settings, plan: Plan, history: History) -> Customer:
+        gateways = [_address(self._folder, name) for name in GATEWAYS]
+        token = token_source(settings, plan.place[0], plan.person)
+        return self._customer(plan, gateways, token, history)
+
+    async def _judge(
+        self,
+        settings: Settings,
+        weather: Weather,
+        history: History,
+        people: Sequence[Customer],
+        faults: Sequence[Fault],
+    ) -> Verdict:
+        await self._nemesis.heal()
+        self._said("healed; every part comes up again")
+        findings: list[Finding] = []
+        if not await self._nemesis.all_ready(RESTART_S):
+            findings.append(Finding(Rule.DRAINED, ("", ""), "not every part came up again"))
+        healed_at = time.monotonic()
+        watching = asyncio.gather(*(person.watch() for person in people))
+        report, quiet = await asyncio.to_thread(_drain, settings, healed_at + weather.quiet_s)
+        drained_s = time.monotonic() - healed_at
+        await asyncio.wait({watching}, timeout=5)
+        watching.cancel()
+        with open_sources(settings) as sources:
+            whole = await asyncio.to_thread(look, sources, list(history.screens))
+        world = whole.only(prefix(weather.seed))
+        await _screens(history, world, healed_at + weather.quiet_s)
+        if not quiet:
+            waiting = f"{len(report.open_turns)} turns and {report.waiting_messages} messages wait"
+            findings.append(Finding(Rule.DRAINED, ("", ""), waiting))
+        findings += [
+            Finding(Rule.FOLD, (d.tenant_id, d.conversation_id), f"{d.where}: {d.what}: {d.found}")
+            for d in report.differences
+        ]
+        findings += judge(history, world)
+        return Verdict(
+            weather, history, findings, faults, report.events, drained_s, dict(report.outcomes)
+        )
+
+
+def _address(folder: Path, part: str) -> str:
+    return str(json.loads((folder / "stack.json").read_text())[part])
+
+
+def _drain(settings: Settings, until: float) -> tuple[Report, bool]:
+    """Verifies until nothing is open and all copies agree, or the time is over."""
+    while True:
+        try:
+            with open_sources(settings) as sources:
+                report = Verification(sources).run(max(1.0, until - time.monotonic()))
+        except Unavailable:
+            if time.monotonic() > until:
+                raise
+            continue
+        quiet = report.agrees and not report.open_turns and not report.waiting_messages
+        if quiet or time.monotonic() > until:
+            return report, quiet
+        time.sleep(0.25)
+
+
+async def _screens(history: History, world: World, until: float) -> None:
+    """Waits until every screen shows what the log has."""
+
+    def behind(place: Place) -> bool:
+        return history.screen(place).seq < len(world.log.get(place, ()))
+
+    while any(map(behind, history.screens)) and time.monotonic() < until:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+
+
+def keep(verdict: Verdict, folder: Path) -> Path:
+    """Keeps what is needed to look into a failure: the verdict and the logs of the parts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"storm-{verdict.weather.seed}.json"
+    file.write_text(verdict.as_json())
+    return file
+
+
+def keep_logs(data: Path, folder: Path) -> None:
+    """Copies the logs of the parts beside the verdict."""
+    shutil.copytree(data / "logs", folder / "logs", dirs_exist_ok=True)
