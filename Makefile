@@ -5,10 +5,12 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.ready
 INSTALL  = $(BIN)/python .ci/install --disable-pip-version-check -c constraints.txt
 DATA    ?= data/demo
+MINUTES ?= 3
+SEED    ?=
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format models bench stop down clean
+.PHONY: help setup demo test check format models bench storm stop down clean
 
 help: ## This list
 	@echo 'Parley: from a fresh clone, "make demo" shows it and "make test" proves it.'
@@ -46,6 +48,9 @@ models: setup ## Train the heads again and print their accuracy
 
 bench: setup ## Measure the engine on a stack of its own
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+storm: setup ## Faults and load on a real stack, judged: MINUTES=3 SEED=n
+	@$(BIN)/python -m tests.storm --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 stop: ## Stop what the demo left running
 	@test ! -x $(BIN)/parley || $(BIN)/parley down --data $(DATA) || true

@@ -1,4 +1,4 @@
-"""One run: customers, stages, faults. Whoever drives it decides each step; it only keeps the rules."""
+"""One run: customers, stages, faults. Whoever drives it decides each step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thousands of runs of the engine's logic, and the same with Hypothesis, which shrinks what fails."""
+"""Thousands of runs of the engine's logic; Hypothesis drives it too, and shrinks what fails."""
 
 from __future__ import annotations
 

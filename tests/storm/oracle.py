@@ -184,6 +184,8 @@ def _screen(screen: Screen, world: World) -> Iterator[Finding]:
                 if logged is None or logged.type != item.kind:
                     what = f"event {seq} is {item.kind} on a screen, {logged} in the log"
                     yield Finding(Rule.ORDER, screen.place, what)
+                if item.kind == "TurnRestarted":
+                    streamed.pop(item.turn or "", None)
                 if item.kind == "TurnCompleted" and item.turn in streamed:
                     yield from _stream(screen.place, item.turn, streamed[item.turn], item.text)
     if seq != len(log):
