@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +29,13 @@ _STYLES = {
 }
 
 
+def metrics_addresses(status: StackStatus, folder: Path) -> dict[str, str]:
+    """Where the processes with stages serve their metrics, by part."""
+    taken = ports(folder)
+    named = {part.name: health_port_name(part.name) for part in status.parts if part.pid}
+    return {part: f"http://{HOST}:{taken[port]}" for part, port in named.items() if port in taken}
+
+
 def address_of(part: PartStatus, taken: dict[str, int]) -> str:
     """Where a part can be asked: its own address, or that of its health and metrics."""
     if part.address:
@@ -40,9 +48,9 @@ def part_table(status: StackStatus, folder: Path) -> Table:
     """One row per part, and the sum of their memory."""
     taken = ports(folder)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("part", "state", "version", "address", "started"):
-        table.add_column(title, overflow="fold")
-    for title in ("memory", "restarts"):
+    for title in ("part", "state", "version", "address"):
+        table.add_column(title, overflow="fold", no_wrap=title == "address")
+    for title in ("pid", "started", "memory", "restarts"):
         table.add_column(title, justify="right")
     total = 0
     for part in status.parts:
@@ -52,13 +60,19 @@ def part_table(status: StackStatus, folder: Path) -> Table:
             part.name,
             Text(part.state, _STYLES[part.state]),
             part.version,
-            address_of(part, taken),
+            _short(address_of(part, taken)),
+            str(part.pid or ""),
             _clock(part),
             f"{size / _MIB:.0f} MiB" if size else "",
             Text(str(part.restarts), "yellow" if part.restarts else ""),
         )
-    table.add_row("", "", "", "", "", Text(f"{total / _MIB:.0f} MiB", "bold"), "")
+    table.add_row("", "", "", "", "", "", Text(f"{total / _MIB:.0f} MiB", "bold"), "")
     return table
+
+
+def _short(address: str) -> str:
+    """Host and port: all that fits beside the rest on a narrow terminal."""
+    return urlsplit(address).netloc.rpartition("@")[2] or address
 
 
 def as_json(status: StackStatus, folder: Path) -> dict[str, Any]:

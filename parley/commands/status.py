@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +17,8 @@ from infra.settings import Settings, load_settings
 from parley.exits import Exit
 from parley.options import Data, Json
 from parley.part_table import as_json as parts_as_json
-from parley.part_table import part_table
+from parley.part_table import metrics_addresses, part_table
+from parley.stage_figures import StageFigures, look, stage_table
 from parley.terminal import err, out, print_json
 
 
@@ -25,9 +29,11 @@ def status(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Shows every part with its address, version, start time, memory and restarts.
+    """Shows every part, and how far every stage is.
 
-    Exits 3 if the stack does not run.
+    A part has an address, a version, a process, a start time, memory and restarts. A stage has
+    its lag (records that it has not handled yet), its rate now, its last commit and what it had to
+    put aside (see parley dead-letters). Exits 3 if the stack does not run.
 
     Examples:
 
@@ -40,13 +46,23 @@ def status(
         print_json(settings.masked()) if as_json else out().print(_settings_table(settings))
         return
     found = Stack(settings.data_dir).status()
+    stages = _stages(found, settings.data_dir) if found.running else []
     if as_json:
-        print_json(parts_as_json(found, settings.data_dir))
+        parts = parts_as_json(found, settings.data_dir)
+        print_json({**parts, "stages": [dataclasses.asdict(stage) for stage in stages]})
     elif found.parts:
         out().print(part_table(found, settings.data_dir))
+        if stages:
+            restarts = {part.name: part.restarts for part in found.parts}
+            out().print(stage_table(stages, restarts, time.time()))
     if not found.running:
         _say_stopped(found, settings.data_dir)
         raise typer.Exit(Exit.UNREACHABLE)
+
+
+def _stages(found: StackStatus, folder: Path) -> list[StageFigures]:
+    with err().status("asking the stages …") if err().is_terminal else nullcontext():
+        return look(metrics_addresses(found, folder))
 
 
 def _say_stopped(found: StackStatus, folder: Path) -> None:

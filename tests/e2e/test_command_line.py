@@ -28,6 +28,14 @@ def test_status_shows_every_part_ready(stack: RunningStack) -> None:
     }
     assert {part["state"] for part in parts.values()} == {"ready"}
     assert all(part["memory_bytes"] > 0 and part["address"] for part in parts.values())
+    stages = {stage["stage"]: stage["parts"] for stage in answered.json["stages"]}
+    assert stages == {
+        "conversation": ["worker-talk"],
+        "redis": ["worker-talk"],
+        "analysis": ["worker-think"],
+        "answering": ["worker-think"],
+        "clickhouse": ["analytics"],
+    }
 
 
 def test_stack_json_names_the_five_addresses(stack: RunningStack) -> None:
