@@ -39,6 +39,7 @@ COMMANDS = (
     Entry("trace", "trace", "trace", "Shows where the time of one message went.", LOOK),
     Entry("sql", "sql", "sql", "Asks ClickHouse.", LOOK),
     Entry("verify", "verify", "verify", "Compares log, Redis and ClickHouse.", LOOK),
+    Entry("dead-letters", "dead_letters", "app", "Records that no retry could handle.", LOOK),
     Entry("analyse", "analyse", "analyse", "Prints what analysis records for a text.", LOOK),
     Entry("knowledge", "knowledge", "app", "A tenant's knowledge base.", PREPARE),
     Entry("topics", "topics", "app", "Topics and schemas.", PREPARE),

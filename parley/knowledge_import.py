@@ -7,15 +7,13 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, Message, Producer
-
 from infra.inference.encoder import Encoder
 from infra.kafka_admin import check_topics
 from infra.knowledge_files import SourceDocument
 from parley.exits import Ended, Exit
+from parley.sending import Sending
 from parley.wiring import Wiring
 from processors.answering.importing import Draft, assemble, prepare
-from schemas.failures import Unavailable
 from schemas.headers import SPEC_VERSION, Headers, rfc3339
 from schemas.identifiers import is_tenant_id
 from schemas.records import KnowledgeDocument
@@ -24,7 +22,6 @@ from streams.knowledge import document_key
 
 BATCH = 8
 """Documents embedded in one go: few enough for a moving progress bar."""
-ACK_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +50,11 @@ def import_documents(
     if problems := check_topics(kafka.bootstrap_servers, kafka.admin(), [KNOWLEDGE]):
         raise Ended(Exit.UNREACHABLE, problems[0])
     wire = wiring.wire(KNOWLEDGE)
-    out = _Sending(Producer({"log_level": 0, **wiring.kafka.for_producer()}))
+    out = Sending(wiring.kafka)
     passages = questions = 0
     for record in _records(tenant_id, documents, wiring.encoder, advance):
-        out.send(document_key(tenant_id, record.document_id), wire.encode(record), _headers(record))
+        key = document_key(tenant_id, record.document_id)
+        out.send(KNOWLEDGE.name, key, wire.encode(record), _headers(record))
         passages += len(record.passages)
         questions += len(record.questions)
     out.finish()
@@ -103,28 +101,3 @@ def _headers(record: KnowledgeDocument) -> Headers:
         ("ce_subject", record.document_id.encode()),
         ("tenantid", record.tenant_id.encode()),
     ]
-
-
-class _Sending:
-    """A producer and what became of its records."""
-
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
-        self._failure = ""
-
-    def send(self, key: bytes, value: bytes, headers: Headers) -> None:
-        self._producer.produce(
-            KNOWLEDGE.name, value, key, headers=headers, on_delivery=self._delivered
-        )
-        self._producer.poll(0)
-
-    def finish(self) -> None:
-        """Waits for every acknowledgement. Raises `Unavailable` for what the log does not have."""
-        left = self._producer.flush(ACK_S)
-        if left or self._failure:
-            why = self._failure or f"{left} documents without an acknowledgement in {ACK_S:g} s"
-            raise Unavailable(f"the knowledge is not complete in the log ({why}): import it again")
-
-    def _delivered(self, error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            self._failure = error.str()

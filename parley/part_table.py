@@ -49,7 +49,7 @@ def part_table(status: StackStatus, folder: Path) -> Table:
     taken = ports(folder)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("part", "state", "version", "address"):
-        table.add_column(title, overflow="fold", no_wrap=title == "address")
+        table.add_column(title, overflow="fold", no_wrap=title in ("part", "address"))
     for title in ("pid", "started", "memory", "restarts"):
         table.add_column(title, justify="right")
     total = 0

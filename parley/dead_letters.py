@@ -1,0 +1,113 @@
+"""Records that were put aside: read, opened, and sent round once more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from infra.keys.errors import SealBroken
+from parley.sending import Sending
+from parley.wiring import Wiring
+from schemas.failures import Invalid, Unavailable
+from schemas.headers import Headers
+from schemas.records import DeadLetter
+from schemas.topics import COMMANDS, DEAD_LETTERS, TOPICS
+from streams.batch import StageLost
+from streams.dead_letters import CONTENT_BYTES_MAX
+from streams.restore import read_to_end
+
+REPLAYED = "replayed"
+"""Header of a record that went round again: the number of its letter."""
+_TOPICS = {topic.name: topic for topic in TOPICS}
+
+
+class NotReplayable(Exception):
+    """A letter that must not, or can't, go round again; the words say why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A letter with its number, which is its offset: the topic has one partition."""
+
+    number: int
+    letter: DeadLetter
+
+    @property
+    def place(self) -> str:
+        """Where the record stood."""
+        return f"{self.letter.topic}/{self.letter.partition}/{self.letter.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was put aside. `record` is None where the bytes are no record even now; then `why`."""
+
+    key: bytes
+    value: bytes
+    record: Any | None
+    why: str
+
+
+def read(wiring: Wiring) -> list[Parked]:
+    """Every letter that the log still has, oldest first. Raises `Unavailable`."""
+    wire = wiring.wire(DEAD_LETTERS)
+    found = []
+    try:
+        for _, messages, _ in read_to_end(DEAD_LETTERS.name, {0: 0}, wiring.kafka):
+            found += [Parked(m.offset() or 0, wire.decode(m.value() or b"")) for m in messages]
+    except (StageLost, KafkaException) as error:
+        raise Unavailable(
+            f"Kafka stopped answering while dead letters were read: {error}"
+        ) from error
+    return found
+
+
+def open_letter(wiring: Wiring, parked: Parked) -> Opened:
+    """Opens a letter with the platform's key. Raises `SealBroken`."""
+    letter = parked.letter
+    key = wiring.sealer.open_bytes(letter.key, context=parked.place)
+    value = wiring.sealer.open_bytes(letter.content, context=parked.place)
+    topic = _TOPICS.get(letter.topic)
+    if topic is None:
+        return Opened(key, value, None, f"{letter.topic} is no topic of ours")
+    try:
+        return Opened(key, value, wiring.wire(topic).decode(value), "")
+    except Invalid as error:
+        return Opened(key, value, None, str(error))
+
+
+def replay(wiring: Wiring, letters: Sequence[Parked]) -> None:
+    """Sends records round through the topic that they came from, and waits until they are there.
+
+    A command that was handled meanwhile has no second effect, so replaying twice is harmless.
+    Raises `NotReplayable` before anything is sent, and `Unavailable`.
+    """
+    records = [(parked, _replayable(wiring, parked)) for parked in letters]
+    out = Sending(wiring.kafka)
+    for parked, opened in records:
+        headers = _headers(parked.letter.headers.items(), parked.number)
+        out.send(parked.letter.topic, opened.key, opened.value, headers)
+    out.finish()
+
+
+def _replayable(wiring: Wiring, parked: Parked) -> Opened:
+    letter, number = parked.letter, parked.number
+    if letter.topic != COMMANDS.name:
+        raise NotReplayable(
+            f"letter {number} is of {letter.topic}: only commands go round again, since whatever "
+            "else is sent twice is there twice; mend the reader and rebuild what it writes"
+        )
+    try:
+        opened = open_letter(wiring, parked)
+    except SealBroken as error:
+        raise NotReplayable(f"letter {number} can't be opened: {error}") from None
+    if len(opened.value) >= CONTENT_BYTES_MAX:
+        raise NotReplayable(f"letter {number} holds only the front of a record that was too large")
+    return opened
+
+
+def _headers(kept: Iterable[tuple[str, str]], number: int) -> Headers:
+    return [*((name, value.encode()) for name, value in kept), (REPLAYED, b"%d" % number)]
