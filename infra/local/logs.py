@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 LARGEST_BYTES = 64 * 1024 * 1024
@@ -39,6 +41,16 @@ def tail(path: Path, start: int = 0, lines: int = 15) -> str:
     except OSError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
+
+
+def last_error(path: Path, start: int = 0) -> str:
+    """What the last error in a log of JSON lines says, counting from the byte `start`."""
+    for line in reversed(tail(path, start, lines=200).splitlines()):
+        with suppress(ValueError, TypeError, KeyError):
+            entry = json.loads(line)
+            if entry["level"] == "error":
+                return str(entry["message"])
+    return ""
 
 
 def _older(path: Path) -> Path:

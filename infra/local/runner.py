@@ -154,7 +154,8 @@ class Runner:
         if code is None:
             return False
         self._kill()
-        self._failed(_ending(code), now)
+        why = logs.last_error(self.part.log_path, self._log_start) if code > 0 else ""
+        self._failed(f"{_ending(code)}: {why}" if why else _ending(code), now)
         return True
 
     def _failed(self, what: str, now: float, log_tail: str = "") -> None:

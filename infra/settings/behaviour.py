@@ -125,7 +125,7 @@ class StageSettings(Section):
     linger_ms: float = setting(0.0, "producers wait for more records", "ms", ge=0)
     transaction_timeout_ms: int = setting(10_000, "open transactions end", "ms", ge=1000, le=15_000)
     progress_ms: int = setting(
-        60_000, "a stage with lag that commits nothing for this long exits", "ms", ge=100
+        30_000, "a stage with lag that commits nothing for this long exits", "ms", ge=100
     )
 
 

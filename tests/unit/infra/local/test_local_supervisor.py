@@ -100,6 +100,24 @@ def test_a_part_that_dies_is_started_again_and_counted(
         assert is_gone(first)
 
 
+def test_a_part_that_ends_by_itself_says_why(tmp_path: Path) -> None:
+    gate = tmp_path / "go"
+    code = (
+        "import json, os, sys, time\n"
+        "print('up', flush=True)\n"
+        f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
+        "print(json.dumps({'level': 'error', 'message': 'the stage gets nowhere'}))\n"
+        "print(json.dumps({'level': 'info', 'message': 'stopping'}), flush=True)\n"
+        "sys.exit(3)"
+    )
+    with running([part("worker", tmp_path, code)]) as (supervised, _):
+        supervised.until_ready()
+        gate.touch()
+        eventually(lambda: supervised.parts["worker"].restarts >= 1)
+        said = supervised.parts["worker"].last_exit
+    assert said == "ended with exit code 3: the stage gets nowhere"
+
+
 def test_a_part_is_started_again_although_one_it_needs_is_down(tmp_path: Path) -> None:
     log = part("log", tmp_path, restart=Restart(first_delay_s=60))
     with running([log, part("worker", tmp_path, needs=("log",))]) as (supervised, _):
