@@ -1,0 +1,134 @@
+"""The work: decode, fold by conversation with the last eight texts, encode one derived event.
+
+Everybody reads the same topic in the same Avro schema and writes durable state. A contender is a
+program of its own that gets this description as a JSON file, so that one with other dependencies
+can run in an environment of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Producer
+
+from infra.kafka_admin import apply_topics
+from infra.schema_registry import SchemaRegistry
+from schemas.codec import RecordCodec
+from schemas.topics import Topic, conversation_key
+from schemas.types import TimestampMicros
+from schemas.wire import TopicWire
+from streams.kafka_options import KafkaOptions
+
+LAST = 8
+PARTITIONS = 4
+TENANT = "bench"
+TEXT = "My card has still not arrived, it was posted two weeks ago; this is line {number} of it"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Somebody said something."""
+
+    tenant_id: str
+    conversation_id: str
+    number: int
+    said_at: TimestampMicros
+    text: str
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The conversation after a record: how many there were, and the latest texts."""
+
+    tenant_id: str
+    conversation_id: str
+    number: int
+    count: int
+    last: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The state of a conversation, as a changelog keeps it. `handled`: 16 bytes of each id."""
+
+    tenant_id: str
+    conversation_id: str
+    count: int
+    last: tuple[str, ...]
+    handled: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a contender is given."""
+
+    kafka: str
+    registry: str
+    source: str
+    sink: str
+    changelog: str
+    group: str
+    folder: str
+    schemas: dict[str, Any]
+    ids: dict[str, int]
+
+
+def topic_of(name: str, *records: type) -> Topic:
+    """A topic of this benchmark. The broker dates its records, since not every client does."""
+    return Topic(name, records, PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
+
+
+def fill(addresses: dict[str, str], name: str, records: int, conversations: int) -> None:
+    """Puts the input into the log, once for all contenders."""
+    topic = topic_of(name, Said)
+    apply_topics(addresses["kafka"], {}, [topic])
+    registry = SchemaRegistry(addresses["registry"])
+    registry.register([topic])
+    wire = TopicWire(topic, registry)
+    options = KafkaOptions(addresses["kafka"], linger_ms=20)
+    producer = Producer(dict(options.for_producer()))
+    for number in range(records):
+        conversation = f"c-{number % conversations}"
+        text = TEXT.format(number=number)
+        value = wire.encode(Said(TENANT, conversation, number, time.time_ns() // 1000, text))
+        while True:
+            try:
+                producer.produce(name, value, conversation_key(TENANT, conversation))
+                producer.poll(0)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.flush()
+
+
+def job(addresses: dict[str, str], source: str, name: str, folder: Path) -> Path:
+    """A fresh job for one run of a contender, as a file."""
+    sink = topic_of(f"out-{name}", Folded)
+    changelog = topic_of(f"log-{name}", Memory)
+    apply_topics(addresses["kafka"], {}, [sink, changelog])
+    registry = SchemaRegistry(addresses["registry"])
+    registry.register([sink, changelog])
+    said, folded = RecordCodec(Said).schema, RecordCodec(Folded).schema
+    described = Job(
+        kafka=addresses["kafka"],
+        registry=addresses["registry"],
+        source=source,
+        sink=sink.name,
+        changelog=changelog.name,
+        group=f"group-{name}",
+        folder=str(folder / name),
+        schemas={"said": said, "folded": folded},
+        ids={
+            "said": registry.id_of(topic_of(source, Said).subject(Said), said),
+            "folded": registry.id_of(sink.subject(Folded), folded),
+        },
+    )
+    (folder / name).mkdir()
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps(asdict(described)))
+    return file
