@@ -185,10 +185,10 @@ def _rates(runs: Sequence[Run], name: str) -> tuple[float, float, float]:
 
 
 def show(runs: Sequence[Run], names: Sequence[str]) -> None:
-    """The table for people."""
+    """The table for people: records a second, and processor time for each."""
     table = Table(title="the same work on one core", header_style="bold", border_style="dim")
-    table.add_column("who")
-    for title in ("records/s: least", "median", "most", "µs of core a record", "of the loop"):
+    table.add_column("who", no_wrap=True)
+    for title in ("least/s", "median/s", "most/s", "µs each", "of the loop"):
         table.add_column(title, justify="right")
     ceiling = _rates(runs, CEILING)[1] if CEILING in names else 0.0
     for name in names:
