@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +12,13 @@ from infra.keys.errors import SealBroken
 from parley.sending import Sending
 from parley.wiring import Wiring
 from schemas.failures import Invalid, Unavailable
-from schemas.headers import Headers
+from schemas.headers import REPLAYED
 from schemas.records import DeadLetter
 from schemas.topics import COMMANDS, DEAD_LETTERS, TOPICS
 from streams.batch import StageLost
 from streams.dead_letters import CONTENT_BYTES_MAX
 from streams.restore import read_to_end
 
-REPLAYED = "replayed"
-"""Header of a record that went round again: the number of its letter."""
 _TOPICS = {topic.name: topic for topic in TOPICS}
 
 
@@ -51,13 +49,26 @@ class Opened:
     why: str
 
 
-def read(wiring: Wiring) -> list[Parked]:
-    """Every letter that the log still has, oldest first. Raises `Unavailable`."""
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """Everything on the topic of dead letters, oldest first; `foreign` are no letters of ours."""
+
+    parked: list[Parked]
+    foreign: list[int]
+
+
+def read(wiring: Wiring) -> Letters:
+    """Every letter that the log still has. Raises `Unavailable`."""
     wire = wiring.wire(DEAD_LETTERS)
-    found = []
+    found = Letters([], [])
     try:
         for _, messages, _ in read_to_end(DEAD_LETTERS.name, {0: 0}, wiring.kafka):
-            found += [Parked(m.offset() or 0, wire.decode(m.value() or b"")) for m in messages]
+            for message in messages:
+                number = message.offset() or 0
+                try:
+                    found.parked.append(Parked(number, wire.decode(message.value() or b"")))
+                except Invalid:
+                    found.foreign.append(number)
     except (StageLost, KafkaException) as error:
         raise Unavailable(
             f"Kafka stopped answering while dead letters were read: {error}"
@@ -82,13 +93,15 @@ def open_letter(wiring: Wiring, parked: Parked) -> Opened:
 def replay(wiring: Wiring, letters: Sequence[Parked]) -> None:
     """Sends records round through the topic that they came from, and waits until they are there.
 
-    A command that was handled meanwhile has no second effect, so replaying twice is harmless.
+    A command that was handled meanwhile has no second effect, so replaying twice is harmless: a
+    stage's command for ever, a person's until the conversation has handled 128 others.
     Raises `NotReplayable` before anything is sent, and `Unavailable`.
     """
     records = [(parked, _replayable(wiring, parked)) for parked in letters]
     out = Sending(wiring.kafka)
     for parked, opened in records:
-        headers = _headers(parked.letter.headers.items(), parked.number)
+        kept = {**parked.letter.headers, REPLAYED: str(parked.number)}
+        headers = [(name, text.encode()) for name, text in kept.items()]
         out.send(parked.letter.topic, opened.key, opened.value, headers)
     out.finish()
 
@@ -107,7 +120,3 @@ def _replayable(wiring: Wiring, parked: Parked) -> Opened:
     if len(opened.value) >= CONTENT_BYTES_MAX:
         raise NotReplayable(f"letter {number} holds only the front of a record that was too large")
     return opened
-
-
-def _headers(kept: Iterable[tuple[str, str]], number: int) -> Headers:
-    return [*((name, value.encode()) for name, value in kept), (REPLAYED, b"%d" % number)]

@@ -26,14 +26,17 @@ class StageFigures:
     stage: str
     parts: list[str] = field(default_factory=list)
     partitions: int = 0
-    lag: int = 0
-    """Records that it has not handled yet."""
-    records: float = 0.0
-    """Records handled since its processes began."""
+    lag: int | None = None
+    """Records that it has not handled yet; None until every partition's is known."""
+    records: dict[str, float] = field(default_factory=dict)
+    """Records handled by each process since it began, by part."""
     records_per_s: float = 0.0
     last_commit_at: float | None = None
     """Seconds since 1970; None if it has committed nothing yet."""
     dead_letters: int = 0
+    """Put aside since its processes began."""
+    lags: list[int] = field(default_factory=list, repr=False)
+    """Of the partitions whose lag is known."""
 
 
 def look(addresses: Mapping[str, str]) -> list[StageFigures]:
@@ -47,10 +50,16 @@ def look(addresses: Mapping[str, str]) -> list[StageFigures]:
     seconds = time.monotonic() - began
     after = add_up(_scraped(addresses))
     for stage, figures in after.items():
-        # A process that was started meanwhile counts from its own beginning.
-        since = before[stage].records if stage in before else figures.records
-        figures.records_per_s = max(0.0, figures.records - since) / seconds
+        earlier = before[stage].records if stage in before else {}
+        figures.records_per_s = _handled(earlier, figures.records) / seconds
     return list(after.values())
+
+
+def _handled(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    """Records handled between two looks, by the processes that answered both times."""
+    both = [(before[part], after[part]) for part in after if part in before]
+    # A process that was started meanwhile counts from nothing again.
+    return sum(now - then if now >= then else now for then, now in both)
 
 
 def add_up(exposed: Mapping[str, str]) -> dict[str, StageFigures]:
@@ -61,6 +70,9 @@ def add_up(exposed: Mapping[str, str]) -> dict[str, StageFigures]:
             name = sample.labels.get("stage")
             if name is not None:
                 _add(stages.setdefault(name, StageFigures(name)), part, sample)
+    for figures in stages.values():
+        if len(figures.lags) >= figures.partitions:
+            figures.lag = sum(figures.lags)
     return {name: figures for name, figures in sorted(stages.items()) if figures.parts}
 
 
@@ -75,9 +87,9 @@ def _add(figures: StageFigures, part: str, sample: Sample) -> None:
             figures.parts.append(part)
             figures.partitions += int(sample.value)
         case "parley_lag_records":
-            figures.lag += int(sample.value)
+            figures.lags.append(int(sample.value))
         case "parley_records_total":
-            figures.records += sample.value
+            figures.records[part] = sample.value
         case "parley_dead_letters_total":
             figures.dead_letters += int(sample.value)
         case "parley_last_commit_timestamp_seconds" if sample.value:
@@ -110,7 +122,7 @@ def stage_table(stages: Sequence[StageFigures], restarts: Mapping[str, int], now
         table.add_row(
             each.stage,
             ", ".join(each.parts),
-            Text(f"{each.lag:,}", "yellow" if each.lag else ""),
+            "?" if each.lag is None else Text(f"{each.lag:,}", "yellow" if each.lag else ""),
             f"{each.records_per_s:,.0f}",
             _ago(each.last_commit_at, now),
             Text(str(again), "yellow" if again else ""),

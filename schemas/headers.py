@@ -12,6 +12,8 @@ from schemas.topics import full_name
 Headers = list[tuple[str, bytes]]
 
 SPEC_VERSION = b"1.0"
+REPLAYED = "replayed"
+"""Of a record that had been put aside and went round again: the number of its dead letter."""
 KNOWN = frozenset(
     (
         "ce_id",
@@ -24,6 +26,7 @@ KNOWN = frozenset(
         "correlationid",
         "causationid",
         "traceparent",
+        REPLAYED,
     )
 )
 """All that we write, and all that a dead letter repeats: foreign headers may hold anything."""

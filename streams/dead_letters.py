@@ -76,7 +76,7 @@ class DeadLetters:
         why = str(reason)
         if len(value) > CONTENT_BYTES_MAX or len(key) > KEY_BYTES_MAX:
             why += f" (of {len(key)} + {len(value)} bytes of key and value the first are kept)"
-        log.error("%s puts %s aside: %s", self._stage, name, reason.code)
+        log.warning("%s puts %s aside: %s", self._stage, name, reason.code)
         self._metrics.dead_letters.labels(self._stage, reason.code).inc()
         letter = DeadLetter(
             stage=self._stage,

@@ -26,8 +26,7 @@ async def watch(worker: Worker, metrics: Metrics, patience_s: float) -> str:
         # A partition that was away for a while starts anew.
         moved_at = {key: since for key, since in moved_at.items() if key in owned}
         for source in worker.sources.values():
-            for place, (committed, end) in (await _positions(source)).items():
-                metrics.lag.labels(source.name, *map(str, place)).set(max(0, end - committed))
+            for place, (committed, end) in (await _positions(source, metrics)).items():
                 known, since = moved_at.get((source.name, place), (-1, 0.0))
                 if committed != known or committed >= end or source.paused:
                     moved_at[source.name, place] = (committed, time.monotonic())
@@ -38,7 +37,9 @@ async def watch(worker: Worker, metrics: Metrics, patience_s: float) -> str:
                     )
 
 
-async def _positions(source: BatchSource) -> dict[TopicPartition, tuple[int, int]]:
+async def _positions(
+    source: BatchSource, metrics: Metrics
+) -> dict[TopicPartition, tuple[int, int]]:
     owned = sorted(source.owned)
 
     def ask(consumer: Consumer) -> dict[TopicPartition, tuple[int, int]]:
@@ -48,7 +49,11 @@ async def _positions(source: BatchSource) -> dict[TopicPartition, tuple[int, int
             # The cached end costs no request; the fetcher keeps it fresh.
             _, end = consumer.get_watermark_offsets(each, cached=True)
             if end >= 0:
-                found[place] = (source.progress(place, max(each.offset, 0)), end)
+                committed = source.progress(place, max(each.offset, 0))
+                found[place] = (committed, end)
+                # Here, on the source's thread, where a partition that goes takes its lag along.
+                if place in source.owned:
+                    metrics.lag.labels(source.name, *map(str, place)).set(max(0, end - committed))
         return found
 
     if not owned:

@@ -16,6 +16,7 @@ from parley.exits import Ended, Exit
 from parley.options import Data, Json
 from parley.talk import require_address
 from parley.terminal import err, out, print_json
+from schemas.headers import REPLAYED
 
 app = typer.Typer(
     help="Records that no retry could handle: look at them, send them round again.",
@@ -43,8 +44,12 @@ def list_(
     """
     from parley.dead_letters import read
 
-    found = [p for p in read(_wiring(data)) if not stage or p.letter.stage == stage]
+    letters = read(_wiring(data))
+    found = [p for p in letters.parked if not stage or p.letter.stage == stage]
     shown = found[-limit:]
+    if letters.foreign:
+        numbers = ", ".join(map(str, letters.foreign[:5]))
+        err().print(f"no letters of ours: {numbers}", style="yellow")
     if as_json:
         print_json([_as_json(parked) for parked in shown])
         return
@@ -70,11 +75,15 @@ def show(
 
       parley dead-letters show 3
     """
+    from infra.keys.errors import SealBroken
     from parley.dead_letters import open_letter
 
     wiring = _wiring(data)
     parked = _chosen(wiring, [number])[0]
-    opened = open_letter(wiring, parked)
+    try:
+        opened = open_letter(wiring, parked)
+    except SealBroken as error:
+        raise Ended(Exit.REFUSED, f"letter {number} can't be opened: {error}") from None
     told = {
         **_as_json(parked),
         "headers": parked.letter.headers,
@@ -100,8 +109,10 @@ def replay(
 ) -> None:
     """Sends commands that were put aside round again, after the reason is mended.
 
-    One that was handled meanwhile has no second effect, so doing this twice is harmless; one that
-    still can't be handled is put aside anew. Nothing is sent if one of them must not be.
+    One that was handled meanwhile has no second effect, so doing this twice is harmless (a
+    person's command is remembered until its conversation has handled 128 others). One that still
+    can't be handled is put aside anew, and list says which letter it was before. Nothing is sent
+    if one of them must not be.
 
     Example:
 
@@ -132,7 +143,7 @@ def _wiring(data: Any) -> Any:
 def _chosen(wiring: Any, numbers: Sequence[int]) -> list[Any]:
     from parley.dead_letters import read
 
-    known = {parked.number: parked for parked in read(wiring)}
+    known = {parked.number: parked for parked in read(wiring).parked}
     missing = [number for number in numbers if number not in known]
     if missing:
         raise Ended(Exit.USAGE, f"there is no letter {missing[0]}: parley dead-letters list")
@@ -150,6 +161,7 @@ def _as_json(parked: Any) -> dict[str, Any]:
         "tenant": letter.headers.get("tenantid", ""),
         "code": letter.code,
         "reason": letter.reason,
+        "replay_of": letter.headers.get(REPLAYED, ""),
     }
 
 
@@ -161,7 +173,8 @@ def _table(letters: Sequence[Any]) -> Table:
     for parked in letters:
         row = _as_json(parked)
         cells = ("failed_at", "stage", "place", "type", "reason")
-        table.add_row(str(parked.number), *(Text(row[cell]) for cell in cells))
+        again = f" (was {row['replay_of']})" if row["replay_of"] else ""
+        table.add_row(f"{parked.number}{again}", *(Text(row[cell]) for cell in cells))
     return table
 
 

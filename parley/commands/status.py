@@ -32,8 +32,9 @@ def status(
     """Shows every part, and how far every stage is.
 
     A part has an address, a version, a process, a start time, memory and restarts. A stage has
-    its lag (records that it has not handled yet), its rate now, its last commit and what it had to
-    put aside (see parley dead-letters). Exits 3 if the stack does not run.
+    its lag (records that it has not handled yet), its rate now, its last commit, and how many its
+    processes had to put aside since they began (see parley dead-letters). Exits 3 if the stack
+    does not run.
 
     Examples:
 

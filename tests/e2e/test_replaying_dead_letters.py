@@ -149,6 +149,17 @@ def test_garbage_is_put_aside_anew(stack: RunningStack) -> None:
     assert bytes.fromhex(shown["hex"]) == b"no record at all"
     assert stack.parley("dead-letters", "replay", str(number)).code == 0
     wait_for(lambda: len(numbers(stack, "conversation")) == len(before) + 2, "another letter")
+    listed = stack.parley("dead-letters", "list", "--stage", "conversation", "--json").json
+    assert listed[-1]["replay_of"] == str(number)
+
+
+def test_a_foreign_record_among_the_letters_is_passed_over(stack: RunningStack) -> None:
+    producer = Producer({"bootstrap.servers": stack.addresses["kafka"]})
+    producer.produce(DEAD_LETTERS.name, b"no letter at all", b"garbage")
+    assert producer.flush(30) == 0
+    answered = stack.parley("dead-letters", "list")
+    assert answered.code == 0
+    assert "no letters of ours" in answered.err
 
 
 def test_what_is_no_command_does_not_go_round(stack: RunningStack) -> None:

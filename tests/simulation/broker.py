@@ -49,9 +49,9 @@ class Broker:
         self._epochs: dict[str, int] = defaultdict(int)
         self.changes = 0
 
-    def take_over(self, stage: str) -> Ownership:
+    def take_over(self, stage: str, *, fences: bool = True) -> Ownership:
         """Gives the partition to the caller and fences whoever had it."""
-        self._epochs[stage] += 1
+        self._epochs[stage] += fences
         return Ownership(stage, self._epochs[stage])
 
     def end(self, topic: str) -> int:

@@ -6,7 +6,7 @@ Each is a generator that yields wherever another process may get ahead of it. Wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -83,7 +83,7 @@ def conversation(site: Site) -> Process:
         state.restore([(r.key, r.value) for _, r in log], len(log))
         return dict.fromkeys(numbers, state)
 
-    owner = broker.take_over("conversation")
+    owner = broker.take_over("conversation", fences="no fencing" not in site.broken)
     yield
     transform = ConversationTransform(
         EVENT_WIRE, SNAPSHOT_WIRE, COMMAND_WIRE, open_states, lambda tenant: site.policy
@@ -265,12 +265,13 @@ def row_of(event: Event) -> tuple[tuple[str, str], Row]:
         return str(getattr(event, name, None) or "")
 
     place = event.envelope.tenant_id, event.envelope.conversation_id
-    return place, Row(
-        event.envelope.seq, type(event).__name__, said("mid"), said("turn_id"), said("code")
-    )
+    text = event.text.ciphertext.decode() if isinstance(event, MessageReceived) else ""
+    seq, kind = event.envelope.seq, type(event).__name__
+    return place, Row(seq, kind, said("mid"), said("turn_id"), said("code"), text)
 
 
-STAGES: dict[str, Callable[[Site], Process]] = {
+Stage = Callable[[Site], Process]
+STAGES: Mapping[str, Stage] = {
     "conversation": conversation,
     "analysis": analysis,
     "answering": answering,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from functools import reduce
 from hashlib import sha256
 from random import Random
 
-from storm.history import History, Outcome, Place, Seen, Send
-from storm.oracle import Finding, Rule, judge
+from storm.history import History, Outcome, Place, Send
+from storm.oracle import ENDS, START, Finding, Rule, judge
 from storm.world import Row, World
 
 from processors.conversation.evolve import evolve
@@ -21,18 +22,25 @@ from schemas.identifiers import client_command_id
 from schemas.topics import CONVERSATIONS, conversation_key
 
 from .broker import Broker, Fenced, Written
-from .processes import STAGES, Process, Site, _written, row_of
+from .processes import STAGES, Process, Site, Stage, _written, row_of
 from .wires import SNAPSHOT_WIRE
 
 START_US = 1_790_000_000_000_000
-QUIET_ROUNDS = 400
+QUIET_ROUNDS = 600
+QUIET_IN_A_ROW = 25
 TENANTS = ("storm-a", "storm-b")
 
 
 class Simulation:
     """A run that has not ended yet. `settle` ends it and says what is wrong."""
 
-    def __init__(self, seed: int, broken: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        seed: int,
+        broken: frozenset[str] = frozenset(),
+        stages: Mapping[str, Stage] = STAGES,
+    ) -> None:
+        self._stages = stages
         self.rng = Random(seed)
         policy = Policy(
             analysis_deadline_us=2_000_000,
@@ -43,7 +51,7 @@ class Simulation:
         self.site = Site(Broker(), self.rng, policy, START_US, broken=broken)
         self.history = History()
         self._running: dict[str, list[Process]] = {
-            name: [start(self.site)] for name, start in STAGES.items()
+            name: [start(self.site)] for name, start in stages.items()
         }
         self._wire: list[tuple[Send, Written]] = []
 
@@ -58,15 +66,15 @@ class Simulation:
         except Fenced:
             processes.remove(process)
             if not processes:
-                processes.append(STAGES[stage](self.site))
+                processes.append(self._stages[stage](self.site))
 
     def crash(self, stage: str) -> None:
         """The stage dies where it is; another process takes its place."""
-        self._running[stage][-1] = STAGES[stage](self.site)
+        self._running[stage][-1] = self._stages[stage](self.site)
 
     def replace(self, stage: str) -> None:
         """Another process takes over, and the one before does not know it yet."""
-        self._running[stage].append(STAGES[stage](self.site))
+        self._running[stage].append(self._stages[stage](self.site))
 
     def empty_redis(self) -> None:
         """Redis loses everything."""
@@ -101,36 +109,56 @@ class Simulation:
     # The end
 
     def settle(self) -> list[Finding]:
-        """Lets everything come to rest without further faults, and judges."""
+        """Lets everything come to rest without further faults, and judges.
+
+        First without any deadline of a turn: whatever is open by now must be answered, not
+        given up. Then timers may fall due, which must not be needed any more.
+        """
         while self._wire:
             self.deliver(0, acknowledged=True)
+        # Analysis has a deadline of two seconds, a turn of ten at least.
+        if not self._rest(step_us=10_000, rounds_max=QUIET_ROUNDS):
+            return [Finding(Rule.DRAINED, ("", ""), "it never came to rest")]
+        waiting = self._unanswered()
+        self._rest(step_us=2_000_000, rounds_max=QUIET_ROUNDS)
+        events = [event for _, event in self.site.events(0, 10**6)]
+        return [*waiting, *self._judge(events), *self._folds(events)]
+
+    def _rest(self, step_us: int, rounds_max: int) -> bool:
+        """Goes round all stages until nothing has changed for a while."""
         quiet, before = 0, -1
-        rounds = 0
-        while quiet < 30:
-            for name in STAGES:
+        for _ in range(rounds_max):
+            for name in self._stages:
                 self.step(name)
-            # Timers are due in the end, whatever got lost.
-            self.pass_time(2_000_000)
+            self.pass_time(step_us)
             quiet = quiet + 1 if self.site.broker.changes == before else 0
             before = self.site.broker.changes
-            rounds += 1
-            if rounds > QUIET_ROUNDS * (1 + len(self.history.sends)):
-                return [Finding(Rule.DRAINED, ("", ""), "it never came to rest")]
-        events = [event for _, event in self.site.events(0, 10**6)]
-        return [*self._judge(events), *self._folds(events)]
+            if quiet == QUIET_IN_A_ROW:
+                return True
+        return False
+
+    def _unanswered(self) -> list[Finding]:
+        """Turns that are open although nothing stands in their way."""
+        opened: dict[str, Place] = {}
+        for _, event in self.site.events(0, 10**6):
+            place, row = row_of(event)
+            if row.type == START:
+                opened[row.turn] = place
+            elif row.type in ENDS:
+                opened.pop(row.turn, None)
+        return [Finding(Rule.ANSWERED, p, f"turn {turn} is left") for turn, p in opened.items()]
 
     def _judge(self, events: list[Event]) -> list[Finding]:
         log: dict[Place, list[Row]] = defaultdict(list)
         for event in events:
             place, row = row_of(event)
             log[place].append(row)
-        for place, rows in self.site.redis.rows.items():
-            self.history.screen(place).seen = [Seen(r.type, seq=r.seq, mid=r.mid) for r in rows]
         rows_of_table = {
             place: sorted(rows, key=lambda row: row.seq)
             for place, rows in self.site.clickhouse.rows.items()
         }
-        found = judge(self.history, World(dict(log), dict(self.site.redis.rows), rows_of_table))
+        world = World(dict(log), dict(self.site.redis.rows), rows_of_table)
+        found = judge(self.history, world, screens=False)
         found += [Finding(Rule.LOST, ("", ""), why) for why in self.site.poisoned]
         return found
 
@@ -167,9 +195,14 @@ def _submit(send: Send, now_us: int) -> SubmitMessage:
     return SubmitMessage(envelope, send.mid, text)
 
 
-def random_run(seed: int, steps: int, broken: frozenset[str] = frozenset()) -> list[Finding]:
+def random_run(
+    seed: int,
+    steps: int,
+    broken: frozenset[str] = frozenset(),
+    stages: Mapping[str, Stage] = STAGES,
+) -> list[Finding]:
     """A whole run whose every step follows from the seed."""
-    run = Simulation(seed, broken)
+    run = Simulation(seed, broken, stages)
     rng = run.rng
     names = tuple(STAGES)
     for _ in range(steps):

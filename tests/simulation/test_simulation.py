@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from storm.oracle import Rule
 
 from processors.conversation import decide
+from streams.answering.open_messages import OpenMessages
 
-from .processes import STAGES
+from .processes import STAGES, Process, Site
 from .simulation import Simulation, random_run
 
 RUNS = 10_000
@@ -56,13 +57,36 @@ def without_deduplication() -> Iterator[frozenset[str]]:
         (without_deduplication, Rule.DOUBLED, "times in log"),
         (lambda: nullcontext(frozenset(("offsets first",))), Rule.LOST, "is not in log"),
         (lambda: nullcontext(frozenset(("no token",))), Rule.DOUBLED, "times in ClickHouse"),
+        (lambda: nullcontext(frozenset(("no fencing",))), Rule.ORDER, "the log has"),
     ],
-    ids=("no de-duplication", "offsets before the work", "no token"),
+    ids=("no de-duplication", "offsets before the work", "no token", "no fencing"),
 )
 def test_a_broken_promise_is_found(broken: Broken, rule: Rule, what: str) -> None:
     with broken() as promises:
         found = [f for seed in range(100) for f in random_run(seed, STEPS, promises)]
     assert any(f.rule is rule and what in f.what for f in found)
+
+
+def idle(site: Site) -> Process:
+    """A stage that does nothing."""
+    while True:
+        yield
+
+
+@pytest.mark.parametrize(
+    ("stage", "rule"), [("analysis", Rule.ANALYSED), ("answering", Rule.ANSWERED)]
+)
+def test_a_stage_that_does_nothing_is_found(stage: str, rule: Rule) -> None:
+    found = [f for n in range(20) for f in random_run(n, STEPS, stages={**STAGES, stage: idle})]
+    assert any(finding.rule is rule for finding in found)
+
+
+def test_an_heir_that_does_not_ask_for_open_turns_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(OpenMessages, "begun", lambda self: [])
+    found = [finding for seed in range(100) for finding in random_run(seed, STEPS)]
+    assert any(finding.rule is Rule.ANSWERED for finding in found)
 
 
 class Schedules(RuleBasedStateMachine):

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import shutil
 import sys
 import tempfile
 import time
@@ -33,8 +32,7 @@ def main() -> int:
     weather = Weather(chosen.seed, chosen.minutes * 60, chosen.conversations, chosen.fault_every)
     console = Console()
     console.print(f"seed [bold]{chosen.seed}[/bold], {chosen.minutes:g} minutes")
-    if shutil.which("toxiproxy-server") is None:
-        console.print("[dim]toxiproxy is not on the PATH: no network is cut or slowed[/dim]")
+    console.print("[dim]processes are disturbed, the network between them is not[/dim]")
     verdict = _run(weather, console, chosen.out)
     show(verdict, console)
     file = keep(verdict, chosen.out)
@@ -66,7 +64,7 @@ def show(verdict: Verdict, console: Console) -> None:
         **verdict.history.counted(),
         "events": verdict.events,
         "turns": ", ".join(f"{n} {what}" for what, n in sorted(verdict.outcomes.items())),
-        "faults": len(verdict.faults),
+        "faults": f"{verdict.struck} of {len(verdict.faults)} struck",
         "drained": f"{verdict.drained_s:.1f} s",
     }
     for name, value in counted.items():

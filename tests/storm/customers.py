@@ -204,10 +204,9 @@ def _seen(item: Applied) -> Seen:
                 whole=json.dumps(dict(item.data)),
             )
         case Reset():
-            mids = {m["mid"] for m in item.state.get("messages", ()) if m.get("mid")}
-            return Seen(
-                "reset", seq=item.seq, mids=frozenset(mids), whole=json.dumps(dict(item.state))
-            )
+            said = [m for m in item.state.get("messages", ()) if m["who"] == "customer"]
+            mids = tuple(message["mid"] for message in said)
+            return Seen("reset", seq=item.seq, mids=mids, whole=json.dumps(dict(item.state)))
         case _:
             return Seen(
                 "text", turn=item.turn, attempt=item.attempt, at=item.at, text=item.text,

@@ -35,7 +35,7 @@ class Seen:
     """One thing that a screen applied: an event, a reset to a snapshot, or a stretch of text.
 
     `seq` is that of the event or snapshot; `turn`, `attempt`, `at` and `text` belong to texts, and
-    `text` to completed turns too. `mids` are the messages that a snapshot holds.
+    `text` to completed turns too. `mids` are the messages of customers in a snapshot, in order.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class Seen:
     attempt: int = 0
     at: int = 0
     text: str = ""
-    mids: frozenset[str] = frozenset()
+    mids: tuple[str, ...] = ()
     whole: str = field(default="", repr=False)
     """All of the frame's data as text, to look for canaries."""
 

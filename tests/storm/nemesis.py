@@ -96,10 +96,20 @@ class Nemesis:
         self._provider = provider
         self._said = said
         self._frozen: set[int] = set()
+        self._armed: list[Fault] = []
+        self.struck = 0
+        """Faults that took effect."""
 
     async def run(self, faults: Sequence[Fault], began_at: float) -> None:
         """Every fault at its time; returns when the last one is over."""
         await asyncio.gather(*(self._inflict(fault, began_at) for fault in faults))
+
+    def missed(self, before_s: float) -> list[Fault]:
+        """Points that were armed before a moment and that no process has come by since."""
+        return [f for f in self._armed if f.at_s < before_s and self._point(f).exists()]
+
+    def _point(self, fault: Fault) -> Path:
+        return self._folder / FOLDER / fault.target
 
     async def heal(self) -> None:
         """Ends every fault; killed processes are started again by the stack's supervisor."""
@@ -107,8 +117,10 @@ class Nemesis:
         for pid in list(self._frozen):
             self._signal(pid, signal.SIGCONT)
         self._frozen.clear()
-        for point in POINTS:
-            (self._folder / FOLDER / point).unlink(missing_ok=True)
+        for fault in self._armed:
+            self.struck += not self._point(fault).exists()
+            self._point(fault).unlink(missing_ok=True)
+        self._armed.clear()
 
     async def all_ready(self, timeout_s: float) -> bool:
         """Waits until every part runs again; False if that took too long."""
@@ -124,42 +136,50 @@ class Nemesis:
         self._said(str(fault))
         match fault.kind:
             case Kind.KILL:
-                self._signal(self._pid(fault.target), signal.SIGKILL)
+                self.struck += self._signal(self._pid(fault.target), signal.SIGKILL)
             case Kind.TERMINATE:
-                self._signal(self._pid(fault.target), signal.SIGTERM)
+                self.struck += self._signal(self._pid(fault.target), signal.SIGTERM)
             case Kind.FREEZE:
-                await self._freeze(fault)
+                self.struck += await self._freeze(fault)
             case Kind.EMPTY:
-                await asyncio.to_thread(self._empty_redis)
+                self.struck += await asyncio.to_thread(self._empty_redis)
             case Kind.DIE_AT:
-                (self._folder / FOLDER / fault.target).touch()
+                self._armed.append(fault)
+                self._point(fault).touch()
             case Kind.PROVIDER:
+                self.struck += 1
                 self._provider.mood = Mood(fault.target)
                 await asyncio.sleep(fault.for_s)
                 self._provider.mood = Mood.GOOD
 
-    async def _freeze(self, fault: Fault) -> None:
+    async def _freeze(self, fault: Fault) -> bool:
         pid = self._pid(fault.target)
-        self._signal(pid, signal.SIGSTOP)
+        struck = self._signal(pid, signal.SIGSTOP)
         self._frozen.add(pid)
         await asyncio.sleep(fault.for_s)
         self._frozen.discard(pid)
         self._signal(pid, signal.SIGCONT)
+        return struck
 
-    def _empty_redis(self) -> None:
+    def _empty_redis(self) -> bool:
         try:
             with redis.Redis.from_url(self._stack.addresses()["redis"], socket_timeout=3) as client:
                 client.flushall()
+                return True
         except (redis.RedisError, OSError) as error:
             self._said(f"Redis was away and could not be emptied: {type(error).__name__}")
+            return False
 
     def _pid(self, part: str) -> int:
         return self._stack.status().part(part).pid
 
     @staticmethod
-    def _signal(pid: int, number: signal.Signals) -> None:
-        if pid:  # 0 while the part is being started again
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                return
+    def _signal(pid: int, number: signal.Signals) -> bool:
+        """Whether there was a process; its number is 0 while the part is started again."""
+        if not pid:
+            return False
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return False
+        return True

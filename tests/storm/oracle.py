@@ -11,9 +11,15 @@ from .history import History, Outcome, Place, Screen, Send
 from .world import Row, World
 
 ENDS = frozenset(("TurnCompleted", "TurnFailed", "TurnCancelled"))
-STARTS = frozenset(("TurnStarted",))
+START = "TurnStarted"
+LIFE = ENDS | {START, "TurnRestarted"}
 EFFECTS = frozenset(("MessageReceived", "CommandRejected"))
-CONFLICT = "conflict"
+REFUSALS = frozenset(("too_many_waiting",))
+"""The only reasons for which a conversation refuses what these customers say."""
+UNANSWERED_MAX = 0.05
+"""Share of the turns that may end without an answer: deadlines are short, and workers sleep."""
+TURNS_MIN = 100
+"""Of fewer turns no share can be told."""
 COPIES = ("log", "Redis", "ClickHouse")
 
 
@@ -26,11 +32,14 @@ class Rule(StrEnum):
     SAME = "all copies have the same effect"
     ORDER = "one order everywhere, without a gap"
     SCREEN = "a screen has no gap without a reset"
-    TURN = "one outcome for each turn"
+    ANALYSED = "one analysis for each message"
+    TURN = "one turn and one outcome for each message"
+    ANSWERED = "nearly every turn has an answer"
     STREAM = "what streamed is what was completed"
     TENANT = "nothing under another tenant"
     FOLD = "copies are the fold of the log"
     DRAINED = "drained within a minute"
+    STRUCK = "every fault strikes"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,15 +54,21 @@ class Finding:
         return f"{self.rule}: {':'.join(self.place)}: {self.what}"
 
 
-def judge(history: History, world: World) -> list[Finding]:
-    """Everything that is wrong; nothing, if the promises hold."""
+def judge(history: History, world: World, *, screens: bool = True) -> list[Finding]:
+    """Everything that is wrong; nothing, if the promises hold.
+
+    Without `screens` nobody looked on: only the copies are judged.
+    """
+    watched = history.screens.values() if screens else ()
     copies = dict(zip(COPIES, (world.log, world.redis, world.clickhouse), strict=True))
     return sorted(
         {
             *_effects(history, copies),
+            *(f for send in history.sends if screens for f in _on_screen(send, history, world.log)),
             *_orders(copies),
             *_turns(world.log),
-            *(f for screen in history.screens.values() for f in _screen(screen, world)),
+            *_answers(world.log),
+            *(f for screen in watched for f in _screen(screen, world)),
             *_tenants(history, world),
         }
     )
@@ -68,7 +83,8 @@ def _effects(
     counted = {name: _received(rows) for name, rows in copies.items()}
     for send in history.sends:
         found = {name: counts[send.place, send.mid] for name, counts in counted.items()}
-        yield from _effect_of(send, found, history.screens.get(send.place))
+        yield from _effect_of(send, found)
+        yield from _same_text(send, copies["log"].get(send.place, ()))
     known = {(send.place, send.mid) for send in history.sends}
     for place, mid in counted["log"]:
         if (place, mid) not in known:
@@ -84,12 +100,19 @@ def _received(copy: Mapping[Place, Sequence[Row]]) -> Counter[tuple[Place, str]]
         if row.mid
         and (
             row.type == "MessageReceived"
-            or (row.type == "CommandRejected" and row.code != CONFLICT)
+            or (row.type == "CommandRejected" and row.code in REFUSALS)
         )
     )
 
 
-def _effect_of(send: Send, found: Mapping[str, int], screen: Screen | None) -> Iterator[Finding]:
+def _same_text(send: Send, rows: Sequence[Row]) -> Iterator[Finding]:
+    """A message that took effect says what was sent, not what was said under its id later."""
+    for row in rows:
+        if row.type == "MessageReceived" and row.mid == send.mid and row.text != send.text:
+            yield Finding(Rule.LOST, send.place, f"{send.mid} says something else in the log")
+
+
+def _effect_of(send: Send, found: Mapping[str, int]) -> Iterator[Finding]:
     told = f"{send.mid} ({send.outcome}, sent {send.times} times)"
     for name, count in found.items():
         if count > 1:
@@ -100,11 +123,16 @@ def _effect_of(send: Send, found: Mapping[str, int], screen: Screen | None) -> I
             yield Finding(Rule.GHOST, send.place, f"{told} is in {name}")
     if len(set(map(bool, found.values()))) > 1:
         yield Finding(Rule.SAME, send.place, f"{told}: {dict(found)}")
-    if screen is not None and send.outcome is Outcome.OK and found["log"]:
-        yield from _on_screen(send, screen)
 
 
-def _on_screen(send: Send, screen: Screen) -> Iterator[Finding]:
+def _on_screen(
+    send: Send, history: History, log: Mapping[Place, Sequence[Row]]
+) -> Iterator[Finding]:
+    screen = history.screens[send.place]
+    if send.outcome is not Outcome.OK or not any(
+        row.mid == send.mid and row.type in EFFECTS for row in log.get(send.place, ())
+    ):
+        return  # it has no effect, which is another finding
     events = [s for s in screen.seen if s.kind == "MessageReceived" and s.mid == send.mid]
     if len(events) > 1:
         yield Finding(
@@ -131,8 +159,8 @@ def _orders(copies: Mapping[str, Mapping[Place, Sequence[Row]]]) -> Iterator[Fin
                 yield Finding(Rule.ORDER, place, what)
 
 
-def _mark(row: Row) -> tuple[int, str, str]:
-    return row.seq, row.type, row.mid if row.type == "MessageReceived" else ""
+def _mark(row: Row) -> tuple[int, str, str, str]:
+    return row.seq, row.type, row.mid if row.type == "MessageReceived" else "", row.turn
 
 
 def _numbers(rows: Sequence[Row]) -> str:
@@ -146,12 +174,36 @@ def _numbers(rows: Sequence[Row]) -> str:
 
 def _turns(log: Mapping[Place, Sequence[Row]]) -> Iterator[Finding]:
     for place, rows in log.items():
-        ends = Counter(row.turn for row in rows if row.type in ENDS)
-        starts = Counter(row.turn for row in rows if row.type in STARTS)
-        for turn in sorted({*ends, *starts}):
-            if starts[turn] != 1 or ends[turn] != 1:
-                what = f"turn {turn} has {starts[turn]} starts and {ends[turn]} outcomes"
-                yield Finding(Rule.TURN, place, what)
+        for turn in sorted({row.turn for row in rows if row.turn}):
+            life = [row.type for row in rows if row.turn == turn and row.type in LIFE]
+            if not (life and life[0] == START and life[-1] in ENDS and _once(life)):
+                yield Finding(Rule.TURN, place, f"turn {turn} went {', '.join(life)}")
+        yield from _messages(place, rows)
+
+
+def _once(life: Sequence[str]) -> bool:
+    return life.count(START) == 1 and sum(step in ENDS for step in life) == 1
+
+
+def _messages(place: Place, rows: Sequence[Row]) -> Iterator[Finding]:
+    refused = {row.mid for row in rows if row.type == "TurnRefused"}
+    for row in rows:
+        if row.type != "MessageReceived" or row.mid in refused:
+            continue
+        of_it = Counter(each.type for each in rows if each.mid == row.mid)
+        if of_it[START] != 1:
+            yield Finding(Rule.TURN, place, f"{row.mid} has {of_it[START]} turns")
+        if of_it["MessageAnalysed"] != 1:
+            what = f"{row.mid} was analysed {of_it['MessageAnalysed']} times"
+            yield Finding(Rule.ANALYSED, place, what)
+
+
+def _answers(log: Mapping[Place, Sequence[Row]]) -> Iterator[Finding]:
+    ends = Counter(row.type for rows in log.values() for row in rows if row.type in ENDS)
+    without = ends["TurnFailed"]
+    if ends.total() >= TURNS_MIN and without > UNANSWERED_MAX * ends.total():
+        what = f"{without} of {ends.total()} turns ended without an answer"
+        yield Finding(Rule.ANSWERED, ("", ""), what)
 
 
 # Screens
@@ -165,6 +217,10 @@ def _screen(screen: Screen, world: World) -> Iterator[Finding]:
         match item.kind:
             case "reset":
                 seq, streamed = item.seq, {}
+                said = tuple(row.mid for row in log[:seq] if row.type == "MessageReceived")
+                if item.mids != said:
+                    what = f"a snapshot at {seq} holds {item.mids}, the log {said}"
+                    yield Finding(Rule.SCREEN, screen.place, what)
             case "text":
                 assert item.turn is not None
                 attempt, text = streamed.get(item.turn, (item.attempt, ""))

@@ -125,6 +125,15 @@ def install_points(points: FaultPoints) -> None:
 
         return run
 
+    def assigning(assigned: Any) -> Any:
+        async def run(self: Any, committed: Any) -> Any:
+            # A merge would hide a doubled row sooner or later.
+            self._clickhouse.command("SYSTEM STOP MERGES")
+            return await assigned(self, committed)
+
+        return run
+
+    _replace(ClickHouseSink, "assigned", assigning)
     _replace(transactions.Transaction, "commit", committing)
     _replace(transactions, "_repeat", repeating)
     _replace(RedisSink, "write", writing(REDIS_WRITTEN))
@@ -175,19 +184,8 @@ def _insert_without_token() -> None:
     from itertools import count
 
     from sinks.clickhouse import ranges
-    from sinks.clickhouse.projection import ClickHouseSink
 
     numbers = count()
-
-    def assigning(assigned: Any) -> Any:
-        async def run(self: Any, committed: Any) -> Any:
-            # A merge would hide a doubled row sooner or later.
-            self._clickhouse.command("SYSTEM STOP MERGES")
-            return await assigned(self, committed)
-
-        return run
-
-    _replace(ClickHouseSink, "assigned", assigning)
     _replace(
         ranges.Range, "token", lambda token: lambda self, *names: f"{os.getpid()}-{next(numbers)}"
     )

@@ -16,6 +16,7 @@ from parley.talk import token_source
 from parley.verify.opening import open_sources
 from parley.verify.verification import Report, Verification
 from schemas.failures import Unavailable
+from schemas.topics import EVENTS
 
 from .customers import Customer, Plan, plans, prefix
 from .history import History, Place
@@ -25,6 +26,8 @@ from .provider import StormProvider
 from .world import World, look
 
 RESTART_S = 60.0
+ARMED_S = 45.0
+"""A point in the code that was armed so long before the end must have been reached."""
 
 Said = Callable[[str], None]
 
@@ -51,6 +54,8 @@ class Verdict:
     history: History
     findings: list[Finding]
     faults: Sequence[Fault]
+    struck: int = 0
+    """Faults that took effect; one that hits a part that is down already does not."""
     events: int = 0
     drained_s: float = 0.0
     outcomes: dict[str, int] = field(default_factory=dict)
@@ -127,9 +132,12 @@ class Storm:
         people: Sequence[Customer],
         faults: Sequence[Fault],
     ) -> Verdict:
+        self._said("healing: every part comes up again")
+        findings = [
+            Finding(Rule.STRUCK, ("", ""), f"{fault}, armed at {fault.at_s:.0f} s, never struck")
+            for fault in self._nemesis.missed(weather.duration_s - ARMED_S)
+        ]
         await self._nemesis.heal()
-        self._said("healed; every part comes up again")
-        findings: list[Finding] = []
         if not await self._nemesis.all_ready(RESTART_S):
             findings.append(Finding(Rule.DRAINED, ("", ""), "not every part came up again"))
         healed_at = time.monotonic()
@@ -149,9 +157,20 @@ class Storm:
             Finding(Rule.FOLD, (d.tenant_id, d.conversation_id), f"{d.where}: {d.what}: {d.found}")
             for d in report.differences
         ]
+        findings += [
+            Finding(Rule.FOLD, (EVENTS.name, f"{partition}/{offset}"), f"no event: {code}")
+            for partition, offset, code in report.unreadable
+        ]
         findings += judge(history, world)
         return Verdict(
-            weather, history, findings, faults, report.events, drained_s, dict(report.outcomes)
+            weather,
+            history,
+            findings,
+            faults,
+            self._nemesis.struck,
+            report.events,
+            drained_s,
+            dict(report.outcomes),
         )
 
 
@@ -169,9 +188,10 @@ def _drain(settings: Settings, until: float) -> tuple[Report, bool]:
             if time.monotonic() > until:
                 raise
             continue
-        quiet = report.agrees and not report.open_turns and not report.waiting_messages
-        if quiet or time.monotonic() > until:
-            return report, quiet
+        rests = report.agrees and not report.open_turns and not report.waiting_messages
+        late = time.monotonic() > until
+        if rests or late:
+            return report, rests and not late
         time.sleep(0.25)
 
 

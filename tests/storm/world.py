@@ -11,8 +11,9 @@ from typing import Any
 from infra.clickhouse.port import ClickHouse
 from parley.verify.reading import LogReader, RedisReader
 from parley.verify.verification import Sources
-from schemas.events import Event
+from schemas.events import Event, MessageReceived
 from schemas.topics import EVENTS
+from sinks.redis.texts import Opener
 
 from .history import Place
 
@@ -26,6 +27,8 @@ class Row:
     mid: str = ""
     turn: str = ""
     code: str = ""
+    text: str = ""
+    """What a received message says; of the log only."""
 
 
 @dataclass(slots=True)
@@ -49,26 +52,32 @@ class World:
 
 def look(sources: Sources, places: Iterable[Place]) -> World:
     """Reads everything. Raises `Unavailable`."""
-    world = World(log=_log(sources.log))
+    world = World(log=_log(sources.log, sources.opener))
     _look_at_redis(sources.redis, sorted({*world.log, *places}), world)
     _look_at_clickhouse(sources.clickhouse, sources.database, world)
     return world
 
 
-def _log(reader: LogReader) -> dict[Place, list[Row]]:
+def _log(reader: LogReader, opener: Opener) -> dict[Place, list[Row]]:
     rows: dict[Place, list[Row]] = defaultdict(list)
     for event in reader.read(range(EVENTS.partitions)):
         place = event.envelope.tenant_id, event.envelope.conversation_id
-        rows[place].append(_row(event))
+        rows[place].append(_row(event, opener))
     return dict(rows)
 
 
-def _row(event: Event) -> Row:
+def _row(event: Event, opener: Opener) -> Row:
     def said(name: str) -> str:
         return str(getattr(event, name, None) or "")
 
     kind = type(event).__name__
-    return Row(event.envelope.seq, kind, said("mid"), said("turn_id"), said("code"))
+    text = ""
+    if isinstance(event, MessageReceived):
+        place = event.envelope
+        text = opener.open(
+            event.text, tenant_id=place.tenant_id, conversation_id=place.conversation_id
+        )
+    return Row(event.envelope.seq, kind, said("mid"), said("turn_id"), said("code"), text)
 
 
 def _look_at_redis(reader: RedisReader, places: list[Place], world: World) -> None:

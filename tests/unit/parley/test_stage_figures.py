@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import pytest
 from prometheus_client import generate_latest
 
 from infra.telemetry.metrics import Metrics
-from parley.stage_figures import add_up, look, stage_table
+from parley.stage_figures import _handled, add_up, look, stage_table
 
 
 def worker(stage: str, records: int, lags: dict[int, int], committed_at: float = 0.0) -> Metrics:
@@ -35,7 +36,33 @@ def test_a_stage_is_the_sum_of_its_processes() -> None:
     stages = add_up({"worker-1": exposed(one), "worker-2": exposed(other)})
     redis = stages["redis"]
     assert (redis.parts, redis.partitions, redis.lag) == (["worker-1", "worker-2"], 3, 8)
-    assert (redis.records, redis.dead_letters, redis.last_commit_at) == (15.0, 2, 160.0)
+    assert redis.records == {"worker-1": 10.0, "worker-2": 5.0}
+    assert (redis.dead_letters, redis.last_commit_at) == (2, 160.0)
+
+
+def test_a_lag_that_is_not_known_yet_is_not_none() -> None:
+    fresh = worker("redis", 0, {0: 3})
+    fresh.partitions.labels("redis").set(2)
+    stages = add_up({"worker-1": exposed(fresh)})
+    assert stages["redis"].lag is None
+    table = stage_table(list(stages.values()), {}, now=200.0)
+    assert "?" in {str(next(iter(column.cells))) for column in table.columns}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "handled"),
+    [
+        ({"a": 10.0}, {"a": 15.0}, 5.0),
+        ({"a": 1000.0, "b": 10.0}, {"a": 3.0, "b": 12.0}, 5.0),
+        ({"b": 10.0}, {"a": 1_000_000.0, "b": 12.0}, 2.0),
+        ({}, {"a": 7.0}, 0.0),
+    ],
+    ids=("goes on", "was started again", "was silent once", "is new"),
+)
+def test_a_rate_counts_what_each_process_handled_meanwhile(
+    before: dict[str, float], after: dict[str, float], handled: float
+) -> None:
+    assert _handled(before, after) == handled
 
 
 def test_a_stage_that_committed_nothing_says_so() -> None:
