@@ -133,14 +133,23 @@ def _on_screen(
         row.mid == send.mid and row.type in EFFECTS for row in log.get(send.place, ())
     ):
         return  # it has no effect, which is another finding
-    events = [s for s in screen.seen if s.kind == "MessageReceived" and s.mid == send.mid]
-    if len(events) > 1:
-        yield Finding(
-            Rule.DOUBLED, send.place, f"{send.mid} came {len(events)} times to its screen"
-        )
+    times = _shown(screen).count(send.mid)
+    if times > 1:
+        yield Finding(Rule.DOUBLED, send.place, f"{send.mid} is {times} times on its screen")
     told = any(s.mid == send.mid and s.kind in EFFECTS for s in screen.seen)
-    if not told and not any(send.mid in s.mids for s in screen.seen):
+    if times == 0 and not told:
         yield Finding(Rule.LOST, send.place, f"{send.mid} never came to its screen")
+
+
+def _shown(screen: Screen) -> list[str]:
+    """The messages that a screen shows in the end; a reset replaces what was there before."""
+    shown: list[str] = []
+    for item in screen.seen:
+        if item.kind == "reset":
+            shown = list(item.mids)
+        elif item.kind == "MessageReceived":
+            shown.append(item.mid or "")
+    return shown
 
 
 # Order and turns

@@ -72,6 +72,7 @@ class Verdict:
                 "weather": dataclasses.asdict(self.weather),
                 "faults": [dataclasses.asdict(fault) for fault in self.faults],
                 "counted": self.history.counted(),
+                "struck": self.struck,
                 "events": self.events,
                 "drained_s": round(self.drained_s, 1),
                 "turns": self.outcomes,

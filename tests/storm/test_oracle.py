@@ -98,6 +98,18 @@ def test_a_message_that_is_there_twice_is_doubled(storm: Storm, copy: str) -> No
     assert Rule.DOUBLED in storm.rules()
 
 
+def test_what_comes_again_after_a_snapshot_is_not_doubled(storm: Storm) -> None:
+    """Redis was emptied: the screen begins anew with what is there already."""
+    storm.seen.insert(3, Seen("reset", seq=1))
+    storm.seen[4:4] = storm.seen[1:3]
+    assert storm.rules() == set()
+
+
+def test_a_message_that_is_twice_on_its_screen_is_doubled(storm: Storm) -> None:
+    storm.seen.insert(2, storm.seen[1])
+    assert Rule.DOUBLED in storm.rules()
+
+
 def test_a_refused_message_with_an_effect_is_a_ghost(storm: Storm) -> None:
     storm.history.sends[0].outcome = Outcome.REFUSED
     assert storm.rules() == {Rule.GHOST}
