@@ -41,9 +41,8 @@ class AnswerView:
             self._break()
             why = exchange.message or exchange.outcome or "nothing came"
             self._console.print(Styled(f"no answer: {why}", "red"))
-        elif exchange.text != self._streamed:
-            self._break()
-            self._write(exchange.text)
+        else:
+            self._go_on_to(exchange.text)
         self._break()
         self._streamed = ""
         if cited := ", ".join(f"[{c['marker']}] {c['title']}" for c in exchange.citations):
@@ -69,10 +68,17 @@ class AnswerView:
     def _reset(self, item: Reset) -> None:
         turn = item.state.get("turn") or {}
         text = turn.get("text", "")
-        if self._live and text and text != self._streamed:
+        if self._live and text:
+            self._go_on_to(text)
+
+    def _go_on_to(self, text: str) -> None:
+        """Shows a text whose beginning may be on the screen already."""
+        if not text.startswith(self._streamed):
             self._break()
-            self._streamed = text
-            self._write(text)
+            self._streamed = ""
+        if left := text[len(self._streamed) :]:
+            self._write(left)
+        self._streamed = text
 
     def _write(self, text: str) -> None:
         self._console.print(Styled(text, "cyan" if self._live else ""), end="", soft_wrap=True)

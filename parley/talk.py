@@ -43,7 +43,15 @@ def require_address(settings: Settings, *names: str) -> None:
     """
     if all(settings.origin(name) == "default" for name in names):
         start = _start(settings, names[0])
+        if nearby := _nearby(settings.data_dir):
+            start = f"one runs on {nearby}, so give --data {nearby}; else {start}"
         raise Ended(Exit.UNREACHABLE, f"no stack runs on {settings.data_dir}: {start}")
+
+
+def _nearby(folder: Path) -> Path | None:
+    """A folder within this one, or within the one that it is in, that a stack runs on."""
+    found = [*folder.glob("*/stack.json"), *folder.parent.glob("*/stack.json")]
+    return found[0].parent if found else None
 
 
 def _start(settings: Settings, name: str) -> str:

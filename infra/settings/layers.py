@@ -93,6 +93,10 @@ def stack_addresses(data_dir: Path) -> Layer:
         found = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return Layer("stack.json", values)
+    except NotADirectoryError:
+        raise SettingsInvalid(
+            [f"{data_dir} is no folder: give the one that a stack is to use"]
+        ) from None
     except (OSError, ValueError) as error:
         raise SettingsInvalid(
             [f"{path} cannot be read ({type(error).__name__}): restart the stack with parley up"]

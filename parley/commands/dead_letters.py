@@ -54,7 +54,9 @@ def list_(
         print_json([_as_json(parked) for parked in shown])
         return
     if not found:
-        out().print("nothing was put aside")
+        stages = ", ".join(sorted({parked.letter.stage for parked in letters.parked}))
+        of_others = f" by {stage}; letters are of {stages}" if stage and stages else ""
+        out().print(f"nothing was put aside{of_others}")
         return
     out().print(_table(shown))
     if len(found) > len(shown):

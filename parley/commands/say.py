@@ -17,7 +17,12 @@ from parley.terminal import err, out, print_json
 
 ConversationOption = Annotated[
     str | None,
-    typer.Option("--conversation", "-c", metavar="C", help="Go on with this conversation."),
+    typer.Option(
+        "--conversation",
+        "-c",
+        metavar="C",
+        help="Go on with this conversation; a new one by this id if there is none.",
+    ),
 ]
 Person = Annotated[str, typer.Option("--sub", metavar="S", help="The person who speaks.")]
 
@@ -60,7 +65,12 @@ async def _say(
 ) -> tuple[str, Exchange]:
     async with open_client(settings, tenant, sub) as client:
         conversation = await follow(client, conversation_id)
-        exchange = await ask(conversation, text, view.note if quiet else view.show)
+        try:
+            exchange = await ask(conversation, text, view.note if quiet else view.show)
+        except asyncio.CancelledError:
+            # Ctrl-C: the answer goes on without us, and can be looked up.
+            err().print(f"\nstopped looking; conversation {conversation.id}", soft_wrap=True)
+            raise
         if not quiet:
             view.finish(exchange)
         return conversation.id, exchange

@@ -56,13 +56,6 @@ def test_a_new_attempt_starts_on_a_line_of_its_own() -> None:
     assert view.attempt == 2
 
 
-def test_an_answer_that_was_missed_in_part_is_printed_whole() -> None:
-    view, written = screen(terminal=True)
-    view.show(Text("t", 1, 0, "The beg"))
-    view.finish(completed("The beginning and the end"))
-    assert written.getvalue().splitlines() == ["The beg", "The beginning and the end"]
-
-
 def test_the_text_of_a_snapshot_is_gone_on_with() -> None:
     view, written = screen(terminal=True)
     view.show(Reset("e", 4, {"turn": {"turn": "t", "text": "So far"}}))
@@ -84,3 +77,20 @@ def test_a_turn_that_failed_says_why() -> None:
     view, written = screen(terminal=False)
     view.finish(Exchange("m", outcome="failed", message="the turn took too long"))
     assert written.getvalue() == "no answer: the turn took too long\n"
+
+
+def test_an_end_that_overtakes_the_last_pieces_adds_only_what_is_missing() -> None:
+    """The connection was gone for a moment, and the answer was complete when it came back."""
+    view, written = screen(terminal=True)
+    view.show(Text("t", 1, 0, "Hello "))
+    view.finish(completed("Hello there"))
+    assert written.getvalue() == "Hello there\n"
+
+
+def test_a_snapshot_that_goes_further_adds_only_what_is_missing() -> None:
+    view, written = screen(terminal=True)
+    view.show(Text("t", 1, 0, "Hello "))
+    view.show(Reset("e", 4, {"turn": {"turn": "t", "text": "Hello the"}}))
+    view.show(Text("t", 1, 9, "re"))
+    view.finish(completed("Hello there"))
+    assert written.getvalue() == "Hello there\n"

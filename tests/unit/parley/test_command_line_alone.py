@@ -17,22 +17,25 @@ from parley.catalogue import COMMANDS, Entry
 from parley.cli import load
 from parley.exits import Ended, Exit, verdict
 
+GROUPS = ("knowledge", "topics", "models", "dead-letters")
+"""Commands of commands."""
+
 
 @pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
 def test_every_command_loads_and_explains_itself(entry: Entry) -> None:
     command = load(entry)
-    assert command.name == entry.name or entry.name in ("knowledge", "topics", "models")
+    assert command.name == entry.name or entry.name in GROUPS
     assert inspect.cleandoc(command.help or "")
     shown = [each for each in command.params if not getattr(each, "hidden", False)]
     assert all(getattr(each, "help", "") for each in shown)
 
 
 def test_every_stack_command_takes_a_data_folder() -> None:
-    without = {"knowledge", "topics", "models"}
     for entry in COMMANDS:
-        if entry.name not in without:
-            options = {each for option in load(entry).params for each in option.opts}
-            assert "--data" in options, entry.name
+        found = load(entry)
+        for command in found.commands.values() if entry.name in GROUPS else [found]:
+            options = {each for option in command.params for each in option.opts}
+            assert "--data" in options, (entry.name, command.name)
 
 
 def test_help_imports_none_of_the_heavy_parts() -> None:

@@ -104,3 +104,20 @@ def test_a_folder_without_any_knowledge_is_wrong_usage(tmp_path: Path) -> None:
     answered = parley("knowledge", "import", str(tmp_path), "--tenant", "demo")
     assert (answered.code, answered.out) == (Exit.USAGE, "")
     assert f"{tmp_path}: holds no documents: .csv, .htm" in answered.err
+
+
+@pytest.mark.parametrize("given", [".", "other"], ids=("the folder above", "one beside it"))
+def test_a_stack_nearby_is_named(tmp_path: Path, given: str) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "stack.json").write_text("{}")
+    answered = parley("say", "hello", "--data", str(tmp_path / given))
+    assert answered.code == Exit.UNREACHABLE
+    assert f"one runs on {tmp_path / 'demo'}, so give --data" in answered.err
+
+
+def test_a_data_folder_that_is_a_file_is_said_to_be_none(tmp_path: Path) -> None:
+    file = tmp_path / "README.md"
+    file.touch()
+    answered = parley("status", "--data", str(file))
+    assert answered.code == Exit.USAGE
+    assert "is no folder" in answered.err
