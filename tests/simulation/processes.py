@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from storm.world import Row
+from storm.world import row_of
 
 from processors.analysis.analysing import interpret, prepare
 from processors.conversation.policy import Policy
@@ -30,7 +30,7 @@ from streams.state import MemoryState
 from streams.transactional_stage import Output
 
 from .broker import Broker, Written
-from .stores import Redis, Table
+from .stores import Placed, Redis, Table
 from .wires import COMMAND_WIRE, EVENT_WIRE, SNAPSHOT_WIRE
 
 Process = Iterator[None]
@@ -48,6 +48,8 @@ class Site:
     now_us: int
     clickhouse: Table = field(default_factory=Table)
     redis: Redis = field(default_factory=Redis)
+    hesitation: float = 0.3
+    """How likely it is that an answer which could be complete takes longer."""
     poisoned: list[str] = field(default_factory=list)
     broken: frozenset[str] = frozenset()
     """Promises that are broken on purpose."""
@@ -136,7 +138,7 @@ def analysis(site: Site) -> Process:
                 sealed = Sealed(event.text.subject, "2026-11/1", "o", "redacted", bytes(12), b"")
                 command = interpret(reading, sealed, (), site.now_us, ())
                 yield
-                broker.append(_written(command))
+                broker.append(on_commands(command))
             yield
             at = offset + 1
             if site.rng.random() < 0.5:
@@ -158,7 +160,7 @@ def answering(site: Site) -> Process:
     for message in messages.begun():
         yield
         assert message.turn is not None
-        broker.append(_written(restart(message.turn, message.attempt + 1, None)))
+        broker.append(on_commands(restart(message.turn, message.attempt + 1, None)))
     running: dict[str, tuple[TurnStarted, int]] = {}
     while True:
         yield
@@ -166,9 +168,9 @@ def answering(site: Site) -> Process:
             _follow(messages.take_or_pass(event, offset), running)
             at = offset + 1
         yield
-        if running and site.rng.random() < 0.7:
+        if running and site.rng.random() >= site.hesitation:
             turn, attempt = running.pop(site.rng.choice(sorted(running)))
-            broker.append(_written(_end_of(turn, attempt, site)))
+            broker.append(on_commands(_end_of(turn, attempt, site)))
         yield
         broker.commit(owner, Position(messages.committable))
 
@@ -210,7 +212,8 @@ def _end_of(turn: TurnStarted, attempt: int, site: Site) -> CompleteTurn | Resta
     )  # fmt: skip
 
 
-def _written(command: Any) -> Written:
+def on_commands(command: Any) -> Written:
+    """A command on its way to the conversation stage."""
     place = command.envelope
     key = conversation_key(place.tenant_id, place.conversation_id)
     return Written(COMMANDS.name, key, COMMAND_WIRE.encode(command))
@@ -238,7 +241,7 @@ def clickhouse(site: Site) -> Process:
                 token = wanted.token("clickhouse", EVENTS.name, 0)
                 if "no token" in site.broken:
                     token = str(site.rng.random())
-                site.clickhouse.insert([row_of(event) for _, event in waiting[:count]], token)
+                site.clickhouse.insert([placed(event) for _, event in waiting[:count]], token)
                 yield
                 at, pending = wanted.last + 1, None
                 broker.commit(owner, Position(at))
@@ -253,21 +256,15 @@ def redis(site: Site) -> Process:
     while True:
         for offset, event in site.events(store.offset, ROWS_MAX):
             yield
-            if not store.apply(offset, row_of(event)):
+            if not store.apply(offset, placed(event)):
                 break
         yield
 
 
-def row_of(event: Event) -> tuple[tuple[str, str], Row]:
+def placed(event: Event) -> Placed:
     """An event as a copy has it, with its conversation."""
-
-    def said(name: str) -> str:
-        return str(getattr(event, name, None) or "")
-
-    place = event.envelope.tenant_id, event.envelope.conversation_id
     text = event.text.ciphertext.decode() if isinstance(event, MessageReceived) else ""
-    seq, kind = event.envelope.seq, type(event).__name__
-    return place, Row(seq, kind, said("mid"), said("turn_id"), said("code"), text)
+    return (event.envelope.tenant_id, event.envelope.conversation_id), row_of(event, text)
 
 
 Stage = Callable[[Site], Process]

@@ -22,7 +22,7 @@ from schemas.identifiers import client_command_id
 from schemas.topics import CONVERSATIONS, conversation_key
 
 from .broker import Broker, Fenced, Written
-from .processes import STAGES, Process, Site, Stage, _written, row_of
+from .processes import STAGES, Process, Site, Stage, on_commands, placed
 from .wires import SNAPSHOT_WIRE
 
 START_US = 1_790_000_000_000_000
@@ -96,7 +96,7 @@ class Simulation:
     def repeat(self, send: Send) -> None:
         """A message is on its way, perhaps once more."""
         send.times += 1
-        self._wire.append((send, _written(_submit(send, self.site.now_us))))
+        self._wire.append((send, on_commands(_submit(send, self.site.now_us))))
 
     def deliver(self, number: int, *, acknowledged: bool) -> None:
         """Any message that is on its way reaches the log; its sender hears of it, or does not."""
@@ -116,6 +116,8 @@ class Simulation:
         """
         while self._wire:
             self.deliver(0, acknowledged=True)
+        # Or it could be taken for quiet while an answer is only late by chance.
+        self.site.hesitation = 0.0
         # Analysis has a deadline of two seconds, a turn of ten at least.
         if not self._rest(step_us=10_000, rounds_max=QUIET_ROUNDS):
             return [Finding(Rule.DRAINED, ("", ""), "it never came to rest")]
@@ -141,7 +143,7 @@ class Simulation:
         """Turns that are open although nothing stands in their way."""
         opened: dict[str, Place] = {}
         for _, event in self.site.events(0, 10**6):
-            place, row = row_of(event)
+            place, row = placed(event)
             if row.type == START:
                 opened[row.turn] = place
             elif row.type in ENDS:
@@ -151,7 +153,7 @@ class Simulation:
     def _judge(self, events: list[Event]) -> list[Finding]:
         log: dict[Place, list[Row]] = defaultdict(list)
         for event in events:
-            place, row = row_of(event)
+            place, row = placed(event)
             log[place].append(row)
         rows_of_table = {
             place: sorted(rows, key=lambda row: row.seq)

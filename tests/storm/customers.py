@@ -20,7 +20,7 @@ from parley.client import (
 )
 from parley.client.cursor import Cursor
 
-from .history import History, Outcome, Place, Seen, Send
+from .history import History, Outcome, Place, Seen, Send, canary
 
 TENANTS = tuple(f"storm-{letter}" for letter in "abcde")
 SENTENCES = (
@@ -38,7 +38,6 @@ GIVES_UP = 0.3
 """Share of those without an answer who do not try again."""
 
 Token = Callable[[], Awaitable[str]]
-TokenOf = Callable[[str, str], Token]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +94,6 @@ def _plan(rng: Random, name: str, duration_s: float) -> Plan:
         )
         at_s += rng.uniform(2, 0.15 * duration_s)
     return Plan((tenant, f"c-{name}"), f"person-{name}", tuple(messages))
-
-
-def canary(tenant: str) -> str:
-    """A word that only one tenant's people say."""
-    return f"canary-{tenant}"
 
 
 class Customer:

@@ -28,9 +28,6 @@ idle_timeout_ms = 3000
 
 [conversation]
 turn_deadline_ms = 30000
-
-[stages]
-progress_ms = 30000
 """
 """Patience is short, so that a storm of minutes meets every limit."""
 
@@ -41,9 +38,11 @@ def deployed(folder: Path, provider_url: str) -> Iterator[None]:
     from infra.local import Stack
     from parley.local_stack import fetch_everything, scatter_ports
 
+    from .process import FOLDER
+
     fetch_everything(folder)
     scatter_ports(folder)
-    (folder / "faults").mkdir()
+    (folder / FOLDER).mkdir()
     (folder / "settings.toml").write_text(SETTINGS.format(provider=provider_url))
     try:
         Stack(folder).detach([sys.executable, __file__, str(folder)], tied=True)

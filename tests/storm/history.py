@@ -10,6 +10,11 @@ Place = tuple[str, str]
 """Tenant and conversation."""
 
 
+def canary(tenant: str) -> str:
+    """A word that only one tenant's people say."""
+    return f"canary-{tenant}"
+
+
 class Outcome(StrEnum):
     """What a customer knows of a send."""
 

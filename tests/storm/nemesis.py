@@ -16,6 +16,7 @@ import redis
 
 from infra.local import Stack, State
 
+from .deployment import GATEWAYS
 from .process import FOLDER, POINTS
 from .provider import Mood, StormProvider
 
@@ -46,7 +47,6 @@ class Fault:
 
 
 WORKERS = ("worker-1", "worker-2")
-GATEWAYS = ("gateway", "gateway-2")
 SINKS = ("worker-redis", "analytics")
 SERVERS = ("kafka", "registry", "redis")
 

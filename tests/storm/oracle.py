@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .history import History, Outcome, Place, Screen, Send
+from .history import History, Outcome, Place, Screen, Send, canary
 from .world import Row, World
 
 ENDS = frozenset(("TurnCompleted", "TurnFailed", "TurnCancelled"))
@@ -275,7 +275,7 @@ def _tenants(history: History, world: World) -> Iterator[Finding]:
         shown += [(f"the screen of {conversation}", tenant, item.whole) for item in screen.seen]
     for where, tenant, text in shown:
         for other in tenants - {tenant}:
-            if f"canary-{other}" in text:
+            if canary(other) in text:
                 yield Finding(Rule.TENANT, (tenant, ""), f"{where} shows a text of {other}")
     for place in world.log:
         if place not in history.screens:

@@ -36,7 +36,6 @@ POINTS = (
 NO_DEDUPLICATION = "no-deduplication"
 OFFSETS_FIRST = "offsets-first"
 NO_TOKEN = "no-token"
-SABOTAGES = (NO_DEDUPLICATION, OFFSETS_FIRST, NO_TOKEN)
 
 FOLDER = "faults"
 SABOTAGE = "sabotage"
@@ -144,15 +143,7 @@ def install_points(points: FaultPoints) -> None:
 
 def break_promise(sabotage: str) -> None:
     """Breaks one promise of this process, so that an oracle worth its name notices."""
-    match sabotage:
-        case "no-deduplication":
-            _forget_what_was_handled()
-        case "offsets-first":
-            _commit_offsets_first()
-        case "no-token":
-            _insert_without_token()
-        case _:
-            raise SystemExit(f"no sabotage is called {sabotage}")
+    _BREAKS[sabotage]()
 
 
 def _forget_what_was_handled() -> None:
@@ -189,6 +180,13 @@ def _insert_without_token() -> None:
     _replace(
         ranges.Range, "token", lambda token: lambda self, *names: f"{os.getpid()}-{next(numbers)}"
     )
+
+
+_BREAKS = {
+    NO_DEDUPLICATION: _forget_what_was_handled,
+    OFFSETS_FIRST: _commit_offsets_first,
+    NO_TOKEN: _insert_without_token,
+}
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infra.local import Stack
 from infra.settings import Settings, load_settings
 from parley.talk import token_source
 from parley.verify.opening import open_sources
@@ -19,8 +20,9 @@ from schemas.failures import Unavailable
 from schemas.topics import EVENTS
 
 from .customers import Customer, Plan, plans, prefix
+from .deployment import GATEWAYS
 from .history import History, Place
-from .nemesis import GATEWAYS, Fault, Nemesis, schedule
+from .nemesis import Fault, Nemesis, schedule
 from .oracle import Finding, Rule, judge
 from .provider import StormProvider
 from .world import World, look
@@ -121,7 +123,8 @@ class Storm:
         return verdict
 
     def _person(self, settings: Settings, plan: Plan, history: History) -> Customer:
-        gateways = [_address(self._folder, name) for name in GATEWAYS]
+        addresses = Stack(self._folder).addresses()
+        gateways = [addresses[name] for name in GATEWAYS]
         token = token_source(settings, plan.place[0], plan.person)
         return self._customer(plan, gateways, token, history)
 
@@ -173,10 +176,6 @@ class Storm:
             drained_s,
             dict(report.outcomes),
         )
-
-
-def _address(folder: Path, part: str) -> str:
-    return str(json.loads((folder / "stack.json").read_text())[part])
 
 
 def _drain(settings: Settings, until: float) -> tuple[Report, bool]:

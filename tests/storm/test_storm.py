@@ -18,8 +18,8 @@ from running_stack import RunningStack
 from parley.client.cursor import Applied, Cursor
 
 from .customers import Customer
-from .deployment import deployed
-from .nemesis import GATEWAYS, WORKERS, Fault, Kind
+from .deployment import GATEWAYS, deployed
+from .nemesis import WORKERS, Fault, Kind
 from .oracle import Finding, Rule
 from .process import (
     CLICKHOUSE_WRITTEN,

@@ -62,22 +62,25 @@ def _log(reader: LogReader, opener: Opener) -> dict[Place, list[Row]]:
     rows: dict[Place, list[Row]] = defaultdict(list)
     for event in reader.read(range(EVENTS.partitions)):
         place = event.envelope.tenant_id, event.envelope.conversation_id
-        rows[place].append(_row(event, opener))
+        rows[place].append(row_of(event, _text(event, opener)))
     return dict(rows)
 
 
-def _row(event: Event, opener: Opener) -> Row:
+def row_of(event: Event, text: str) -> Row:
+    """An event as a row; `text` is what it says if it is a received message."""
+
     def said(name: str) -> str:
         return str(getattr(event, name, None) or "")
 
     kind = type(event).__name__
-    text = ""
-    if isinstance(event, MessageReceived):
-        place = event.envelope
-        text = opener.open(
-            event.text, tenant_id=place.tenant_id, conversation_id=place.conversation_id
-        )
     return Row(event.envelope.seq, kind, said("mid"), said("turn_id"), said("code"), text)
+
+
+def _text(event: Event, opener: Opener) -> str:
+    if not isinstance(event, MessageReceived):
+        return ""
+    place = event.envelope
+    return opener.open(event.text, tenant_id=place.tenant_id, conversation_id=place.conversation_id)
 
 
 def _look_at_redis(reader: RedisReader, places: list[Place], world: World) -> None:
