@@ -29,8 +29,8 @@ from benchmarks.commands import WORKLOADS, submit
 from infra.schema_registry import SchemaRegistry
 from infra.settings import load_settings
 from parley.processes.worker import Stages
+from parley.sending import Sending
 from parley.wiring import Wiring
-from schemas.commands import Command
 from schemas.headers import command_headers
 from schemas.topics import COMMANDS, EVENTS, conversation_key
 from schemas.wire import TopicWire
@@ -110,8 +110,8 @@ def _one_hop(producer: Producer, consumer: Consumer, wire: TopicWire, number: in
 
 
 def _fill(addresses: dict[str, str], workload: str, conversations: int) -> int:
-    options = KafkaOptions(addresses["kafka"], linger_ms=20)
-    producer = Producer({**options.for_producer(), "compression.type": "lz4"})
+    compressed = {"compression.type": "lz4"}
+    out = Sending(KafkaOptions(addresses["kafka"], producer=compressed, linger_ms=20))
     wire = TopicWire(COMMANDS, SchemaRegistry(addresses["registry"]))
     of_conversation = WORKLOADS[workload][0]
     run = f"{time.time_ns():x}"
@@ -120,23 +120,13 @@ def _fill(addresses: dict[str, str], workload: str, conversations: int) -> int:
     # One command of each conversation in turn, as they come when many people talk at once.
     for step in zip(*streams, strict=True):
         for command in step:
-            _produce(producer, wire, command)
+            place = command.envelope
+            key = conversation_key(place.tenant_id, place.conversation_id)
+            headers = command_headers(type(command), place, b"/bench")
+            out.send(COMMANDS.name, key, wire.encode(command), headers)
             count += 1
-    producer.flush()
+    out.finish()
     return count
-
-
-def _produce(producer: Producer, wire: TopicWire, command: Command) -> None:
-    place = command.envelope
-    key = conversation_key(place.tenant_id, place.conversation_id)
-    headers = command_headers(type(command), place, b"/bench")
-    while True:
-        try:
-            producer.produce(COMMANDS.name, wire.encode(command), key, headers=headers)
-            producer.poll(0)
-            return
-        except BufferError:
-            producer.poll(0.1)
 
 
 def _await_events(

@@ -16,7 +16,7 @@ from schemas.headers import REPLAYED
 from schemas.records import DeadLetter
 from schemas.topics import COMMANDS, DEAD_LETTERS, TOPICS
 from streams.batch import StageLost
-from streams.dead_letters import CONTENT_BYTES_MAX
+from streams.dead_letters import CONTENT_BYTES_MAX, sealed_for
 from streams.restore import read_to_end
 
 _TOPICS = {topic.name: topic for topic in TOPICS}
@@ -36,7 +36,7 @@ class Parked:
     @property
     def place(self) -> str:
         """Where the record stood."""
-        return f"{self.letter.topic}/{self.letter.partition}/{self.letter.offset}"
+        return sealed_for(self.letter.topic, self.letter.partition, self.letter.offset)
 
 
 @dataclass(frozen=True, slots=True)

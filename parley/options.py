@@ -21,6 +21,17 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Tenant = Annotated[str, typer.Option("--tenant", metavar="T", help="The tenant to speak for.")]
 
 
+def command_group(help_text: str) -> typer.Typer:
+    """A command that has commands of its own."""
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode="rich",
+    )
+
+
 def filled(text: str) -> str:
     """Refuses an argument that says nothing; also a callback for `typer.Argument`."""
     if not text.strip():

@@ -1,4 +1,4 @@
-"""Records that a command puts into the log, with what became of them."""
+"""Records that somebody beside the stages puts into the log, with what became of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sending:
         self._producer = Producer({"log_level": 0, **options.for_producer()})
         self._failure = ""
 
-    def send(self, topic: str, key: bytes, value: bytes, headers: Headers) -> None:
+    def send(self, topic: str, key: bytes, value: bytes, headers: Headers | None = None) -> None:
         """Hands a record over. Waits while too many are on their way."""
         while True:
             try:

@@ -7,7 +7,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -26,8 +27,6 @@ class StageFigures:
     stage: str
     parts: list[str] = field(default_factory=list)
     partitions: int = 0
-    lag: int | None = None
-    """Records that it has not handled yet; None until every partition's is known."""
     records: dict[str, float] = field(default_factory=dict)
     """Records handled by each process since it began, by part."""
     records_per_s: float = 0.0
@@ -35,8 +34,17 @@ class StageFigures:
     """Seconds since 1970; None if it has committed nothing yet."""
     dead_letters: int = 0
     """Put aside since its processes began."""
-    lags: list[int] = field(default_factory=list, repr=False)
-    """Of the partitions whose lag is known."""
+    lags: list[int] = field(default_factory=list)
+    """Records not handled yet, of each partition of which that is known."""
+
+    @property
+    def lag(self) -> int | None:
+        """Records that it has not handled yet; None until every partition's is known."""
+        return sum(self.lags) if len(self.lags) >= self.partitions else None
+
+    def as_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return {**asdict(self), "lag": self.lag}
 
 
 def look(addresses: Mapping[str, str]) -> list[StageFigures]:
@@ -70,9 +78,6 @@ def add_up(exposed: Mapping[str, str]) -> dict[str, StageFigures]:
             name = sample.labels.get("stage")
             if name is not None:
                 _add(stages.setdefault(name, StageFigures(name)), part, sample)
-    for figures in stages.values():
-        if len(figures.lags) >= figures.partitions:
-            figures.lag = sum(figures.lags)
     return {name: figures for name, figures in sorted(stages.items()) if figures.parts}
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gateway.dev_tokens import HOUR_S, dev_token
 from infra.keys import read_or_create_secret
-from infra.settings import Settings
+from infra.settings import Settings, load_settings
 from parley.client import Applied, Client, Conversation, Exchange
 from parley.exits import Ended, Exit
 from parley.terminal import err
@@ -46,6 +46,13 @@ def require_address(settings: Settings, *names: str) -> None:
         if nearby := _nearby(settings.data_dir):
             start = f"one runs on {nearby}, so give --data {nearby}; else {start}"
         raise Ended(Exit.UNREACHABLE, f"no stack runs on {settings.data_dir}: {start}")
+
+
+def log_settings(data: Path | None) -> Settings:
+    """The settings of a command or a process that goes to the log. Raises as `require_address`."""
+    settings = load_settings(data)
+    require_address(settings, "kafka.bootstrap_servers")
+    return settings
 
 
 def _nearby(folder: Path) -> Path | None:

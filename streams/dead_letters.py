@@ -26,6 +26,11 @@ CONTENT_BYTES_MAX = EVENT_BYTES_MAX
 KEY_BYTES_MAX = 64 * 1024
 
 
+def sealed_for(topic: str, partition: int, offset: int) -> str:
+    """What a letter's key and content are bound to: the place of the record."""
+    return f"{topic}/{partition}/{offset}"
+
+
 class DeadLetters:
     """Writes the dead letters of one stage."""
 
@@ -72,7 +77,7 @@ class DeadLetters:
         reason: Invalid,
     ) -> Outgoing:
         # The original key is sealed as well: a foreign producer may have put anything there.
-        name = "/".join(map(str, place))
+        name = sealed_for(*place)
         why = str(reason)
         if len(value) > CONTENT_BYTES_MAX or len(key) > KEY_BYTES_MAX:
             why += f" (of {len(key)} + {len(value)} bytes of key and value the first are kept)"

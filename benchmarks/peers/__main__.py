@@ -27,7 +27,6 @@ from benchmarks.peers.environments import QUIX, python_with
 from benchmarks.peers.work import PARTITIONS, fill, job
 from streams.kafka_options import KafkaOptions
 
-HERE = Path(__file__).parent
 GIVE_UP_S = 300.0
 SOURCE = "said"
 
@@ -46,7 +45,7 @@ def _module(name: str, *more: str) -> Callable[[Path], Sequence[str]]:
 
 
 def _quix(file: Path) -> Sequence[str]:
-    return python_with(QUIX, "quix"), str(HERE / "quix.py"), str(file)
+    return python_with(QUIX, "quix"), "-m", "benchmarks.peers.quix", str(file)
 
 
 OURS, BARE, CEILING, QUIX_NAME, FAUST = (

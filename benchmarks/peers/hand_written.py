@@ -7,23 +7,20 @@ conversation and batch. No headers, no ids, no checks, no restore, and it ends a
 from __future__ import annotations
 
 import io
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import fastavro
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-LAST = 8
+from benchmarks.peers.avro import LAST, WIRE_BYTES, AvroJob
+
 BATCH_MAX = 5000
 
 
 def main() -> None:
-    job = json.loads(Path(sys.argv[1]).read_text())
-    said = fastavro.parse_schema(job["schemas"]["said"])
-    folded = fastavro.parse_schema(job["schemas"]["folded"])
-    prefix = b"\0" + job["ids"]["folded"].to_bytes(4, "big")
+    avro = AvroJob(sys.argv[1])
+    job, said, folded, prefix = avro.fields, avro.said, avro.folded, avro.prefix
     consumer = Consumer(
         {
             "bootstrap.servers": job["kafka"],
@@ -55,7 +52,9 @@ def main() -> None:
             if message.error():
                 raise SystemExit(str(message.error()))
             key = message.key()
-            record: Any = fastavro.schemaless_reader(io.BytesIO(message.value()[5:]), said, said)
+            record: Any = fastavro.schemaless_reader(
+                io.BytesIO(message.value()[WIRE_BYTES:]), said, said
+            )
             state = states.get(key)
             if state is None:
                 state = states[key] = {"count": 0, "last": []}

@@ -16,7 +16,8 @@ from typing import Any
 
 import uvloop
 
-from benchmarks.peers.work import LAST, Folded, Job, Memory, Said, topic_of
+from benchmarks.peers.avro import LAST
+from benchmarks.peers.work import Folded, Job, Memory, Said, topic_of
 from infra.keys import open_sealer
 from infra.schema_registry import SchemaRegistry
 from infra.settings import load_settings

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-import fastavro
 import faust
 
-LAST = 8
+from benchmarks.peers.avro import LAST, AvroJob
 
 
 def main() -> None:
-    job = json.loads(Path(sys.argv[1]).read_text())
-    said = fastavro.parse_schema(job["schemas"]["said"])
-    folded = fastavro.parse_schema(job["schemas"]["folded"])
-    prefix = b"\0" + job["ids"]["folded"].to_bytes(4, "big")
+    avro = AvroJob(sys.argv[1])
+    job = avro.fields
     app: Any = faust.App(
         job["group"],
         broker=f"kafka://{job['kafka']}",
@@ -37,27 +32,12 @@ def main() -> None:
 
     async def fold(stream: Any) -> None:
         async for event in stream.events():
-            record: Any = fastavro.schemaless_reader(io.BytesIO(event.value[5:]), said, said)
+            record = avro.decode(event.value)
             key = event.key.decode()
             state = table[key]
-            state = {
-                "count": state["count"] + 1,
-                "last": [*state["last"][1 - LAST :], record["text"]],
-            }
-            table[key] = state
-            made = io.BytesIO()
-            made.write(prefix)
-            fastavro.schemaless_writer(
-                made,
-                folded,
-                {
-                    "tenant_id": record["tenant_id"],
-                    "conversation_id": record["conversation_id"],
-                    "number": record["number"],
-                    **state,
-                },
-            )
-            await sink.send(key=event.key, value=made.getvalue())
+            count, last = state["count"] + 1, [*state["last"][1 - LAST :], record["text"]]
+            table[key] = {"count": count, "last": last}
+            await sink.send(key=event.key, value=avro.encode(record, count, last))
 
     app.agent(source)(fold)
     faust.Worker(app, loglevel="ERROR").execute_from_commandline()

@@ -13,17 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Producer
-
 from infra.kafka_admin import apply_topics
 from infra.schema_registry import SchemaRegistry
+from parley.sending import Sending
 from schemas.codec import RecordCodec
 from schemas.topics import Topic, conversation_key
 from schemas.types import TimestampMicros
 from schemas.wire import TopicWire
 from streams.kafka_options import KafkaOptions
 
-LAST = 8
 PARTITIONS = 4
 TENANT = "bench"
 TEXT = "My card has still not arrived, it was posted two weeks ago; this is line {number} of it"
@@ -91,19 +89,13 @@ def fill(addresses: dict[str, str], name: str, records: int, conversations: int)
     registry.register([topic])
     wire = TopicWire(topic, registry)
     options = KafkaOptions(addresses["kafka"], linger_ms=20)
-    producer = Producer(dict(options.for_producer()))
+    out = Sending(options)
     for number in range(records):
         conversation = f"c-{number % conversations}"
         text = TEXT.format(number=number)
         value = wire.encode(Said(TENANT, conversation, number, time.time_ns() // 1000, text))
-        while True:
-            try:
-                producer.produce(name, value, conversation_key(TENANT, conversation))
-                producer.poll(0)
-                break
-            except BufferError:
-                producer.poll(0.1)
-    producer.flush()
+        out.send(name, conversation_key(TENANT, conversation), value)
+    out.finish()
 
 
 def job(addresses: dict[str, str], source: str, name: str, folder: Path) -> Path:

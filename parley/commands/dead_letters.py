@@ -11,20 +11,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from infra.settings import load_settings
 from parley.exits import Ended, Exit
-from parley.options import Data, Json
-from parley.talk import require_address
+from parley.options import Data, Json, command_group
+from parley.talk import log_settings
 from parley.terminal import err, out, print_json
 from schemas.headers import REPLAYED
 
-app = typer.Typer(
-    help="Records that no retry could handle: look at them, send them round again.",
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
-)
+app = command_group("Records that no retry could handle: look at them, send them round again.")
 HEX_BYTES = 256
 Numbers = Annotated[list[int], typer.Argument(metavar="NUMBER…", help="As list shows them.")]
 
@@ -137,9 +130,7 @@ def replay(
 def _wiring(data: Any) -> Any:
     from parley.wiring import Wiring
 
-    settings = load_settings(data)
-    require_address(settings, "kafka.bootstrap_servers")
-    return Wiring(settings, "dead-letters")
+    return Wiring(log_settings(data), "dead-letters")
 
 
 def _chosen(wiring: Any, numbers: Sequence[int]) -> list[Any]:

@@ -9,18 +9,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from parley.options import Data, Json
+from parley.options import Data, Json, command_group
 from parley.terminal import err, out, print_json
 
 NAMED_MAX = 3
 
-app = typer.Typer(
-    help="A tenant's knowledge base, which answers are taken from.",
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
-)
+app = command_group("A tenant's knowledge base, which answers are taken from.")
 
 
 @app.callback()
@@ -45,16 +39,14 @@ def import_(
       parley knowledge import help-centre/ --tenant demo
     """
     from infra.knowledge_files import passed_over, read_knowledge
-    from infra.settings import load_settings
     from parley.knowledge_import import import_documents
     from parley.progress import counting
-    from parley.talk import require_address
+    from parley.talk import log_settings
     from parley.wiring import Wiring
 
     documents = read_knowledge(path)
     _name(passed_over(path))
-    settings = load_settings(data)
-    require_address(settings, "kafka.bootstrap_servers")
+    settings = log_settings(data)
     wiring = Wiring(settings, "knowledge import")
     with counting() as bar:
         task = bar.add_task(f"embedding for {tenant}", total=len(documents))

@@ -10,10 +10,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from infra.settings import load_settings
 from parley.exits import Exit
 from parley.options import Data, Json, Tenant
-from parley.talk import require_address
+from parley.talk import log_settings
 from parley.terminal import err, out, print_json
 from parley.verify.partitioning import partition_of
 from parley.verify.reading import LogReader
@@ -67,8 +66,7 @@ def log(
     Redacted texts are opened with the key store; what people wrote is not. With --json one event
     a line, with every field. Exits 1 if the log has no such conversation.
     """
-    settings = load_settings(data)
-    require_address(settings, "kafka.bootstrap_servers")
+    settings = log_settings(data)
     wiring = Wiring(settings, "log")
     found = False
     try:

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
-from parley.options import Data, Json
+from parley.options import Data, Json, command_group
 from parley.terminal import out, print_json
 
-app = typer.Typer(
-    help="The models that analysis and answering run.",
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
-)
+app = command_group("The models that analysis and answering run.")
 
 
 @app.callback()

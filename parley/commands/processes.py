@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from infra.settings import Settings, load_settings
 from parley.options import Data
+from parley.talk import log_settings
 
 _ALL_STAGES = "conversation,analysis,answering,redis"
 
@@ -35,7 +34,7 @@ def worker(
     if unknown or not named:
         asked = f"no stage {unknown[0]}" if unknown else "no stage is named"
         raise typer.BadParameter(f"{asked}; there are {', '.join(STAGES)}", param_hint="--stages")
-    raise typer.Exit(main(_settings(data), named))
+    raise typer.Exit(main(log_settings(data), named))
 
 
 def gateway(data: Data = None) -> None:
@@ -47,7 +46,7 @@ def gateway(data: Data = None) -> None:
     """
     from parley.processes.gateway import main
 
-    raise typer.Exit(main(_settings(data)))
+    raise typer.Exit(main(log_settings(data)))
 
 
 def analytics(
@@ -67,13 +66,4 @@ def analytics(
     """
     from parley.processes.analytics import main
 
-    raise typer.Exit(main(_settings(data), embedded=embedded))
-
-
-def _settings(data: Path | None) -> Settings:
-    """The settings of a process. Raises `Ended` where nothing says which log it should follow."""
-    from parley.talk import require_address
-
-    settings = load_settings(data)
-    require_address(settings, "kafka.bootstrap_servers")
-    return settings
+    raise typer.Exit(main(log_settings(data), embedded=embedded))

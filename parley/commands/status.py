@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -50,7 +49,7 @@ def status(
     stages = _stages(found, settings.data_dir) if found.running else []
     if as_json:
         parts = parts_as_json(found, settings.data_dir)
-        print_json({**parts, "stages": [dataclasses.asdict(stage) for stage in stages]})
+        print_json({**parts, "stages": [stage.as_json() for stage in stages]})
     elif found.parts:
         out().print(part_table(found, settings.data_dir))
         if stages:

@@ -11,10 +11,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from infra.settings import load_settings
 from parley.exits import Exit
 from parley.options import Data, Json
-from parley.talk import require_address
+from parley.talk import log_settings
 from parley.terminal import err, out, print_json
 from parley.verify.opening import open_sources
 from parley.verify.verification import Report, Verification
@@ -34,8 +33,7 @@ def verify(
     that, byte for byte, and ClickHouse must have the same events, by a hash per conversation.
     Exits 1 on any difference.
     """
-    settings = load_settings(data)
-    require_address(settings, "kafka.bootstrap_servers")
+    settings = log_settings(data)
     with ExitStack() as stack:
         words = _progress(stack)
         with open_sources(settings) as sources:
