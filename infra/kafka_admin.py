@@ -6,7 +6,7 @@ Which topics there should be is the caller's knowledge; nothing here ever change
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -121,7 +121,7 @@ def _create(
     created = []
     for name, future in futures.items():
         try:
-            future.result(timeout_s)
+            answer_of(future, timeout_s)
         except KafkaException as error:
             # Another process may have been faster, which is as good.
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
@@ -171,14 +171,22 @@ def _configs(
     )
     found: dict[str, Mapping[str, str]] = {}
     for resource, future in futures.items():
-        entries = _settled(future.result, timeout_s, f"the settings of topic {resource.name}")
+        entries = _settled(future, timeout_s, f"the settings of topic {resource.name}")
         found[resource.name] = {name: entry.value for name, entry in entries.items()}
     return found
 
 
-def _settled(result: Callable[[float], _T], timeout_s: float, what: str) -> _T:
+def answer_of(future: Future[_T], timeout_s: float) -> _T:
+    """What an admin call came to. Raises `KafkaException`, also where nothing comes in time."""
     try:
-        return result(timeout_s)
+        return future.result(timeout_s)
+    except TimeoutError:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
+
+
+def _settled(future: Future[_T], timeout_s: float, what: str) -> _T:
+    try:
+        return answer_of(future, timeout_s)
     except KafkaException as error:
         raise KafkaAdminError(
             f"{what} could not be read: {_says(error)}; check the rights of this user"

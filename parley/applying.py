@@ -20,6 +20,7 @@ from infra.kafka_admin import (
     TIMEOUT_S,
     KafkaAdminError,
     TopicsReport,
+    answer_of,
     apply_topics,
     check_topics,
 )
@@ -110,7 +111,7 @@ def alter_settings(settings: Settings) -> None:
     ]
     try:
         for future in admin.incremental_alter_configs(wanted, request_timeout=TIMEOUT_S).values():
-            future.result(TIMEOUT_S)
+            answer_of(future, TIMEOUT_S)
     except KafkaException as error:
         raise KafkaAdminError(f"topics were not altered: {error.args[0].str()}") from error
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from infra.kafka_admin import KafkaAdminError, check_topics
+from infra.kafka_admin import KafkaAdminError, answer_of, check_topics
 from infra.keys import Sealer, open_sealer
 from infra.schema_registry import SchemaRegistry
 from infra.settings.loading import Settings
@@ -146,7 +146,7 @@ def topic_id(admin: AdminClient, name: str) -> str:
     """The id of a topic. Raises `Unavailable` while the broker is away or has no such topic."""
     try:
         described = admin.describe_topics(TopicCollection([name]), request_timeout=8.0)
-        return str(described[name].result(10.0).topic_id)
+        return str(answer_of(described[name], 10.0).topic_id)
     except KafkaException as error:
         reason = error.args[0].str()
         raise Unavailable(f"topic {name} can't be described: {reason}") from error

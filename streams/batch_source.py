@@ -87,6 +87,9 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._rebalanced = False
         self._backoff = Backoff()
         self._resume_at = 0.0
+        self._needs_others = False
+        self.taking_over = False
+        """Whether partitions are being taken over, which may take as long as a restore."""
         self._say_away_at = 0.0
         self._owned: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
@@ -145,6 +148,11 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
     def paused(self) -> bool:
         """Whether it, or its stage, waits for something that is away."""
         return bool(self._resume_at) or self._listener.away
+
+    @property
+    def excused(self) -> bool:
+        """Whether that something is what the stage needs: waiting for Kafka alone is no excuse."""
+        return self._listener.away or (bool(self._resume_at) and self._needs_others)
 
     def progress(self, partition: TopicPartition, committed: int) -> int:
         """How far the stage is done with a partition, given its committed offset.
@@ -263,7 +271,9 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
                 for partition, records in batch.messages.items():
                     self._read[partition] = records[-1].offset() + 1
             case Rewind() as again:
-                self._aborted[self._reason(again)].inc()
+                reason = self._reason(again)
+                self._aborted[reason].inc()
+                self._needs_others = reason == "unavailable"
                 self._pause(batch)
             case outcome:
                 raise outcome
@@ -308,7 +318,9 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
     def _on_assign(self, consumer: Consumer, partitions: list[Assigned]) -> None:
         self._rebalanced = True
         taken = [TopicPartition(p.topic, p.partition) for p in partitions]
+        self.taking_over = True
         offsets = self._listener.assigned(consumer, taken)
+        self.taking_over = False
         self._owned.update(taken)
         consumer.incremental_assign(
             [Assigned(*p, offset) for p, offset in zip(taken, offsets, strict=True)]

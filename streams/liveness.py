@@ -1,9 +1,14 @@
-"""Ends a process whose stages run but get nowhere: lag, and no offset committed for too long."""
+"""Ends a process whose stages run but get nowhere: lag, and no offset committed for too long.
+
+Waiting for something that is away is no fault; hanging in a call, or reading the same batch over
+and over while Kafka answers, is one: a fresh process has a fresh client.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as Assigned
@@ -11,56 +16,105 @@ from confluent_kafka import TopicPartition as Assigned
 from infra.telemetry.metrics import Metrics
 from sinks.port import TopicPartition
 from streams.batch_source import BatchSource
+from streams.positions import LogEnds
 from streams.worker import Worker
 
 CHECK_EVERY_S = 5.0
 ANSWER_S = 6.0
 
 
-async def watch(worker: Worker, metrics: Metrics, patience_s: float) -> str:
+class _NoAnswer(Exception):
+    """The source's thread is busy, or hangs in a call."""
+
+
+async def watch(worker: Worker, ends: LogEnds, metrics: Metrics, patience_s: float) -> str:
     """Publishes the lag of every stage; returns, with a sentence, when one is stuck."""
-    moved_at: dict[tuple[str, TopicPartition], tuple[int, float]] = {}
+    watches = [_StageWatch(source, metrics, patience_s) for source in worker.sources.values()]
     while True:
         await asyncio.sleep(min(CHECK_EVERY_S, patience_s))
-        owned = {(s.name, place) for s in worker.sources.values() for place in s.owned}
-        # A partition that was away for a while starts anew.
-        moved_at = {key: since for key, since in moved_at.items() if key in owned}
-        for source in worker.sources.values():
-            for place, (committed, end) in (await _positions(source, metrics)).items():
-                known, since = moved_at.get((source.name, place), (-1, 0.0))
-                if committed != known or committed >= end or source.paused:
-                    moved_at[source.name, place] = (committed, time.monotonic())
-                elif time.monotonic() - since > patience_s:
-                    return (
-                        f"{source.name} has {end - committed} records before it on {place.topic}"
-                        f"[{place.partition}] and committed none for {patience_s:.0f} s"
-                    )
+        owned = {place for source in worker.sources.values() for place in source.owned}
+        try:
+            reached = await asyncio.to_thread(ends.of, owned)
+        except KafkaException:
+            reached = None
+        for each in watches:
+            stuck = await each.look(reached)
+            if stuck:
+                return stuck
 
 
-async def _positions(
-    source: BatchSource, metrics: Metrics
-) -> dict[TopicPartition, tuple[int, int]]:
-    owned = sorted(source.owned)
+class _StageWatch:
+    """What is known of one stage: since when each of its partitions stands where it stands."""
 
-    def ask(consumer: Consumer) -> dict[TopicPartition, tuple[int, int]]:
-        found = {}
-        for each in consumer.committed([Assigned(*p) for p in owned], timeout=5.0):
-            place = TopicPartition(each.topic, each.partition)
-            # The cached end costs no request; the fetcher keeps it fresh.
-            _, end = consumer.get_watermark_offsets(each, cached=True)
-            if end >= 0:
-                committed = source.progress(place, max(each.offset, 0))
-                found[place] = (committed, end)
+    def __init__(self, source: BatchSource, metrics: Metrics, patience_s: float) -> None:
+        self._source = source
+        self._metrics = metrics
+        self._patience_s = patience_s
+        self._since: dict[TopicPartition, tuple[int, float]] = {}
+        self._heard_at = time.monotonic()
+
+    async def look(self, ends: Mapping[TopicPartition, int] | None) -> str:
+        """A sentence if the stage is stuck, else nothing. No `ends`: the broker is away."""
+        try:
+            done = None if ends is None else await self._done(ends)
+        except _NoAnswer:
+            if not self._source.taking_over:
+                return self._silent()
+            done = None
+        self._heard_at = time.monotonic()
+        if done is None or ends is None or self._source.excused:
+            # Nobody makes progress now, and it is nobody's fault.
+            self._since.clear()
+            return ""
+        return self._judged(done, ends)
+
+    async def _done(self, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int] | None:
+        """How far the stage is done with each partition; None where Kafka does not say."""
+        source, metrics = self._source, self._metrics
+        places = sorted(source.owned & ends.keys())
+
+        def ask(consumer: Consumer) -> dict[TopicPartition, int]:
+            done: dict[TopicPartition, int] = {}
+            asked = [Assigned(*place) for place in places]
+            for each in consumer.committed(asked, timeout=5.0) if asked else ():
+                place = TopicPartition(each.topic, each.partition)
+                done[place] = source.progress(place, max(each.offset, 0))
                 # Here, on the source's thread, where a partition that goes takes its lag along.
                 if place in source.owned:
-                    metrics.lag.labels(source.name, *map(str, place)).set(max(0, end - committed))
-        return found
+                    lag = max(0, ends[place] - done[place])
+                    metrics.lag.labels(source.name, *map(str, place)).set(lag)
+            return done
 
-    if not owned:
-        return {}
-    try:
-        # A source that takes partitions over answers nobody meanwhile; the others are looked at.
-        async with asyncio.timeout(ANSWER_S):
-            return await source.call(ask)
-    except (KafkaException, TimeoutError):
-        return {}  # the broker is away: nobody makes progress, and nobody is to blame
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await source.call(ask)
+        except KafkaException:
+            return None
+        except TimeoutError:
+            raise _NoAnswer from None
+
+    def _silent(self) -> str:
+        if time.monotonic() - self._heard_at <= self._patience_s:
+            return ""
+        return (
+            f"{self._source.name} hangs in a call of Kafka's client "
+            f"and has answered nothing for {self._patience_s:.0f} s"
+        )
+
+    def _judged(
+        self, done: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> str:
+        now = time.monotonic()
+        # A partition that was away for a while starts anew.
+        self._since = {place: known for place, known in self._since.items() if place in done}
+        for place, reached in done.items():
+            known, since = self._since.get(place, (-1, 0.0))
+            if reached != known or reached >= ends[place]:
+                self._since[place] = (reached, now)
+            elif now - since > self._patience_s:
+                return (
+                    f"{self._source.name} has {ends[place] - reached} records before it on "
+                    f"{place.topic}[{place.partition}] and committed none for "
+                    f"{self._patience_s:.0f} s"
+                )
+        return ""

@@ -1,16 +1,18 @@
-"""Where a consumer group stands, as the broker says it."""
+"""Where a consumer group stands, and where the log ends, as the broker says it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import OFFSET_END, Consumer, KafkaException
 from confluent_kafka import TopicPartition as Assigned
 
 from sinks.port import Position, TopicPartition
 from streams.batch import StageLost
+from streams.kafka_options import KafkaOptions
 
 WAIT_S = 30.0
+ENDS_S = 5.0
 
 
 def committed_positions(
@@ -42,3 +44,28 @@ def committed_offsets(
     """The offset of each partition, in their order; `otherwise` where nothing was committed."""
     positions = committed_positions(consumer, partitions)
     return [otherwise if (at := positions[p]) is None else at.offset for p in partitions]
+
+
+class LogEnds:
+    """Asks for the ends of partitions over a connection of its own.
+
+    A consumer's own idea of an end is what it last fetched: it gets old together with the rest
+    when a consumer stops fetching, and then nothing seems to be left to do.
+    """
+
+    def __init__(self, options: KafkaOptions) -> None:
+        # An admin client could ask as well, but librdkafka 2.16 can abort the whole process in
+        # such a call when the broker dies under it.
+        self._reader = Consumer(options.for_reader(committed=True))
+
+    def of(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The offset after the last one that a `read_committed` reader gets, by partition.
+
+        Blocks. Raises `KafkaException`, also where nobody answers in time.
+        """
+        wanted = [Assigned(*place, OFFSET_END) for place in partitions]
+        found = self._reader.offsets_for_times(wanted, timeout=ENDS_S) if wanted else []
+        for each in found:
+            if each.error is not None:
+                raise KafkaException(each.error)
+        return {TopicPartition(each.topic, each.partition): each.offset for each in found}

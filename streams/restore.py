@@ -49,12 +49,13 @@ def read_to_end(
         reader.assign([Assigned(topic, p, starts[p]) for p in open_partitions])
         heard_at = time.monotonic()
         while open_partitions:
-            messages = reader.consume(5000, 0.1)
-            if messages:
+            stretches = _stretches(reader.consume(5000, 0.1))
+            # An error that the client mends by itself, for ever perhaps, is no sign of life.
+            if stretches:
                 heard_at = time.monotonic()
             elif time.monotonic() - heard_at > SILENCE_S:
                 raise StageLost(f"{topic} can't be read to its end")
-            for partition, (records, next_offset) in _stretches(messages).items():
+            for partition, (records, next_offset) in stretches.items():
                 yield partition, records, next_offset
                 if next_offset >= ends[partition]:
                     open_partitions.discard(partition)

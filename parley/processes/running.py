@@ -24,6 +24,7 @@ from schemas.failures import Unavailable
 from streams.batch import StageLost
 from streams.batch_source import BatchSource
 from streams.liveness import watch
+from streams.positions import LogEnds
 from streams.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ async def run_worker(wiring: Wiring, worker: Worker, stop: asyncio.Event) -> Non
         wiring.health.watch(f"stage {name}", partial(_trouble, source))
     patience_s = wiring.settings.stages.progress_ms / 1000
     failed = asyncio.ensure_future(worker.failed())
-    stuck = asyncio.ensure_future(watch(worker, wiring.metrics, patience_s))
+    stuck = asyncio.ensure_future(watch(worker, LogEnds(wiring.kafka), wiring.metrics, patience_s))
     stopped = asyncio.ensure_future(stop.wait())
     tasks: set[asyncio.Future[Any]] = {failed, stuck, stopped}
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from broker import Broker
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Assigned
 from turn_parts import eventually
 
 from infra.telemetry.metrics import Metrics
+from schemas.failures import Unavailable
 from sinks.port import TopicPartition
 from streams import batch_source, liveness
 from streams.backoff import Backoff
 from streams.batch import Batch, Rewind
 from streams.batch_source import BatchSource
 from streams.liveness import watch
+from streams.positions import LogEnds
 from streams.worker import Reading, Worker
 
 PLACE = TopicPartition("parley.events.v1", 0)
@@ -69,10 +73,39 @@ class Late(Idle):
 
 
 class Refused(Idle):
-    """One that can't handle its batch now, and waits."""
+    """One that can't handle its batch while somebody else is away, and waits."""
 
     async def handle(self, batch: Batch) -> None:
-        raise Rewind("nobody is at home")
+        raise Rewind("nobody is at home") from Unavailable("nobody is at home")
+
+
+class Repeating(Idle):
+    """One whose transactions all fail, although Kafka answers."""
+
+    async def handle(self, batch: Batch) -> None:
+        raise Rewind("aborted")
+
+
+class OnItsThread(Idle):
+    """One that blocks the source's own thread, in a call that does not come back."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.back = threading.Event()
+        self.blocks = False
+
+    def wake_at_us(self) -> int | None:
+        if self.blocks:
+            self.back.wait()
+        return None
+
+
+class TakingOver(OnItsThread):
+    """One that reads its whole state before it begins."""
+
+    def assigned(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[int]:
+        self.back.wait()
+        return super().assigned(consumer, partitions)
 
 
 class Hung(Idle):
@@ -102,12 +135,18 @@ class Slow(Diligent):
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks and pauses are to patience as they are in earnest."""
     monkeypatch.setattr(liveness, "CHECK_EVERY_S", PATIENCE_S / 12)
+    monkeypatch.setattr(liveness, "ANSWER_S", PATIENCE_S / 2)
     monkeypatch.setattr(batch_source, "Backoff", lambda: Backoff(60.0, 60.0))
 
 
 @asynccontextmanager
 async def working(
-    broker: Broker, folder: Path, *stages: Idle, records: int = RECORDS, batch_max: int = 1
+    broker: Broker,
+    folder: Path,
+    *stages: Idle,
+    records: int = RECORDS,
+    batch_max: int = 1,
+    owns: bool = True,
 ) -> AsyncIterator[Worker]:
     """A process of these stages, each with records before it."""
     for number in range(records):
@@ -121,7 +160,8 @@ async def working(
         stage.source = worker.sources[stage.name]
     await worker.start()
     try:
-        await eventually(lambda: all(PLACE in stage.source.owned for stage in stages))
+        if owns:
+            await eventually(lambda: all(PLACE in stage.source.owned for stage in stages))
         yield worker
     finally:
         for stage in stages:
@@ -141,7 +181,7 @@ async def test_a_stage_that_commits_nothing_ends_the_process_within_patience(
     async with working(broker, tmp_path, Slow("slow"), Idle("idle")) as worker:
         began = time.monotonic()
         async with asyncio.timeout(SOON_S):
-            why = await watch(worker, metrics, PATIENCE_S)
+            why = await watch(worker, LogEnds(broker.options), metrics, PATIENCE_S)
         assert time.monotonic() - began > PATIENCE_S
     assert why.startswith(f"idle has {RECORDS} records before it on parley.events.v1[0]")
     assert lag(metrics, "idle") == RECORDS
@@ -152,7 +192,7 @@ async def test_a_stage_that_hangs_in_its_batch_ends_the_process_within_patience(
 ) -> None:
     async with working(broker, tmp_path, Hung("hung")) as worker:
         async with asyncio.timeout(SOON_S):
-            why = await watch(worker, Metrics(), PATIENCE_S)
+            why = await watch(worker, LogEnds(broker.options), Metrics(), PATIENCE_S)
     assert why.startswith(f"hung has {RECORDS} records before it")
 
 
@@ -186,8 +226,76 @@ async def test_a_stage_that_hangs_in_the_last_batch_of_its_log_ends_the_process_
         hung.more_is_there.set()
         await eventually(lambda: hung.batches > 1)
         async with asyncio.timeout(SOON_S):
-            why = await watch(worker, Metrics(), PATIENCE_S)
+            why = await watch(worker, LogEnds(broker.options), Metrics(), PATIENCE_S)
     assert why.startswith("hung has 1 records before it")
+
+
+async def test_a_stage_whose_batch_fails_again_and_again_ends_the_process(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with working(broker, tmp_path, Repeating("repeating")) as worker:
+        async with asyncio.timeout(SOON_S):
+            why = await watch(worker, LogEnds(broker.options), Metrics(), PATIENCE_S)
+    assert why.startswith(f"repeating has {RECORDS} records before it")
+
+
+async def test_a_source_that_hangs_in_a_call_ends_the_process(
+    broker: Broker, tmp_path: Path
+) -> None:
+    stage = OnItsThread("hung")
+    async with working(broker, tmp_path, stage) as worker:
+        stage.blocks = True
+        try:
+            async with asyncio.timeout(SOON_S):
+                why = await watch(worker, LogEnds(broker.options), Metrics(), PATIENCE_S)
+        finally:
+            stage.blocks = False
+            stage.back.set()
+    assert why.startswith("hung hangs in a call of Kafka's client")
+
+
+async def test_a_stage_may_take_its_time_to_take_partitions_over(
+    broker: Broker, tmp_path: Path
+) -> None:
+    stage = TakingOver("taking")
+    async with working(broker, tmp_path, stage, owns=False) as worker:
+        try:
+            await eventually(lambda: stage.source.taking_over)
+            assert not await ends_in_time(broker, worker, Metrics())
+        finally:
+            stage.back.set()
+        await eventually(lambda: PLACE in stage.source.owned)
+        assert not stage.source.taking_over
+
+
+async def test_patience_begins_anew_when_kafka_comes_back(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with working(broker, tmp_path, Idle("idle")) as worker:
+        source = worker.sources["idle"]
+        asks, since = source.call, time.monotonic()
+
+        async def away_at_first(function: Callable[[Consumer], Any]) -> Any:
+            if time.monotonic() - since < 2 * PATIENCE_S:
+                raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+            return await asks(function)
+
+        monkeypatch.setattr(source, "call", away_at_first)
+        async with asyncio.timeout(2 * SOON_S):
+            await watch(worker, LogEnds(broker.options), Metrics(), PATIENCE_S)
+        assert time.monotonic() - since > 3 * PATIENCE_S
+
+
+async def test_a_consumer_that_stops_fetching_ends_the_process_although_it_knows_of_nothing_new(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with working(broker, tmp_path, Diligent("deaf")) as worker:
+        await eventually(lambda: broker.committed("deaf", PLACE) == RECORDS)
+        await worker.sources["deaf"].call(lambda c: c.pause([Assigned(*PLACE)]))
+        broker.append(PLACE, b"k", b"unheard")
+        async with asyncio.timeout(SOON_S):
+            why = await watch(worker, LogEnds(broker.options), Metrics(), PATIENCE_S)
+    assert why.startswith("deaf has 1 records before it")
 
 
 @pytest.mark.parametrize("kind", [Slow, Away, Refused, Late])
@@ -196,7 +304,7 @@ async def test_a_stage_that_gets_on_or_waits_for_others_is_left_alone(
 ) -> None:
     metrics = Metrics()
     async with working(broker, tmp_path, kind("patient")) as worker:
-        assert not await ends_in_time(worker, metrics)
+        assert not await ends_in_time(broker, worker, metrics)
         assert lag(metrics, "patient") is not None
 
 
@@ -204,13 +312,13 @@ async def test_a_stage_without_work_is_left_alone(broker: Broker, tmp_path: Path
     metrics = Metrics()
     async with working(broker, tmp_path, Diligent("diligent")) as worker:
         await eventually(lambda: broker.committed("diligent", PLACE) == RECORDS)
-        assert not await ends_in_time(worker, metrics)
+        assert not await ends_in_time(broker, worker, metrics)
     assert lag(metrics, "diligent") == 0
 
 
-async def ends_in_time(worker: Worker, metrics: Metrics) -> bool:
+async def ends_in_time(broker: Broker, worker: Worker, metrics: Metrics) -> bool:
     """Whether the watch ends in several times the time that a stuck stage would get."""
-    watching = asyncio.ensure_future(watch(worker, metrics, PATIENCE_S))
+    watching = asyncio.ensure_future(watch(worker, LogEnds(broker.options), metrics, PATIENCE_S))
     done, _ = await asyncio.wait([watching], timeout=4 * PATIENCE_S)
     watching.cancel()
     return bool(done)
