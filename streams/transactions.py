@@ -18,13 +18,17 @@ from confluent_kafka import TopicPartition as Offset
 from schemas.headers import Headers
 from sinks.port import TopicPartition
 from streams.batch import Rewind, StageLost
-from streams.kafka_options import KafkaOptions
+from streams.kafka_options import KafkaOptions, Options
 
 log = logging.getLogger(__name__)
 
 CALL_S = 10.0
 GIVE_UP_S = 30.0
 """A call is repeated for so long. In a commit the stage's own bound on a batch comes first."""
+RENEW_S = 2.0
+LOOK_S = 0.25
+LOST = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT)
+"""What a producer hears when its connection to a broker breaks."""
 
 
 OnDelivery = Callable[[KafkaError | None, Message], None]
@@ -56,7 +60,7 @@ class Transactions:
         self._options = options
         self._owned: set[TopicPartition] = set()
         self._leader: TopicPartition | None = None
-        self._producer: Producer | None = None
+        self._writer: _Writer | None = None
 
     @property
     def timeout_s(self) -> float:
@@ -68,11 +72,11 @@ class Transactions:
         if not partitions:
             return
         with ThreadPoolExecutor(len(partitions)) as pool:
-            producers = dict(zip(partitions, pool.map(self._fencing, partitions), strict=True))
+            writers = dict(zip(partitions, pool.map(self._fencing, partitions), strict=True))
         self._owned.update(partitions)
         if self._leader is None:
             self._leader = min(partitions)
-            self._producer = producers[self._leader]
+            self._writer = writers[self._leader]
 
     def close(self, partitions: Iterable[TopicPartition]) -> None:
         """Lets partitions go. No transaction is open then."""
@@ -80,25 +84,63 @@ class Transactions:
         if self._leader not in self._owned:
             # Only here, where the assignment is known to hold, may another id be fenced.
             self._leader = min(self._owned, default=None)
-            self._producer = None if self._leader is None else self._fencing(self._leader)
+            self._writer = None if self._leader is None else self._fencing(self._leader)
 
     def begin(self) -> Transaction:
         """A transaction for one batch; at the broker it begins with its first record.
 
-        Raises `Rewind` where every partition was given up meanwhile.
+        Raises `Rewind` where every partition was given up meanwhile, or Kafka is away.
         """
-        if self._producer is None:
+        if self._writer is None or self._leader is None:
             raise Rewind(f"{self._stage} owns no partition any more")
-        return Transaction(self._producer)
+        if self._writer.has_lost_broker():
+            self._writer = self._renewed(self._leader)
+        return Transaction(self._writer)
 
-    def _fencing(self, partition: TopicPartition) -> Producer:
-        options = self._options.for_transactions(f"parley-{self._stage}-p{partition.partition}")
-        producer = Producer(options, logger=log)
+    def _fencing(self, partition: TopicPartition) -> _Writer:
+        writer = self._opened(partition)
         try:
-            _repeat(lambda: producer.init_transactions(CALL_S))
+            _repeat(lambda: writer.producer.init_transactions(CALL_S))
         except KafkaException as error:
             raise StageLost(f"{self._stage} can't begin: {error.args[0].str()}") from error
-        return producer
+        return writer
+
+    def _renewed(self, partition: TopicPartition) -> _Writer:
+        """A fresh producer under the same id, which ends what the one before left open.
+
+        One that has outlived its broker can't add offsets any more: librdkafka waits for a change
+        of the coordinator that it knew, for ever (its issue 5511).
+        """
+        writer = self._opened(partition)
+        try:
+            writer.producer.init_transactions(RENEW_S)
+        except KafkaException as error:
+            if error.args[0].retriable():
+                raise Rewind(f"Kafka is not back yet: {error.args[0].str()}") from error
+            raise StageLost(f"{self._stage} can't go on: {error.args[0].str()}") from error
+        log.info("%s writes through a new connection", self._stage)
+        return writer
+
+    def _opened(self, partition: TopicPartition) -> _Writer:
+        transactional_id = f"parley-{self._stage}-p{partition.partition}"
+        return _Writer(self._options.for_transactions(transactional_id))
+
+
+class _Writer:
+    """A transactional producer, and whether it has lost a broker since it was made."""
+
+    def __init__(self, options: Options) -> None:
+        self._lost = False
+        self.producer = Producer({**options, "error_cb": self._heard}, logger=log)
+
+    def has_lost_broker(self) -> bool:
+        """Whether it has; asks for what librdkafka has heard meanwhile."""
+        self.producer.poll(0)
+        return self._lost
+
+    def _heard(self, error: KafkaError) -> None:
+        if error.code() in LOST:
+            self._lost = True
 
 
 class Transaction:
@@ -108,8 +150,9 @@ class Transaction:
     worker owns the partition or the outcome can't be known.
     """
 
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
+    def __init__(self, writer: _Writer) -> None:
+        self._writer = writer
+        self._producer = writer.producer
         self._begun = False
 
     def send(
@@ -131,6 +174,7 @@ class Transaction:
                     return
                 except BufferError:
                     producer.poll(0.05)
+                    self._check_broker()
         except (KafkaException, SystemError) as error:
             raise self._judged(error) from error
 
@@ -146,7 +190,9 @@ class Transaction:
 
     def abort(self, why: str) -> Exception:
         """Takes everything back, and gives the error to raise: the batch has to come again."""
-        return _abort(self._producer, why) if self._begun else Rewind(why)
+        if not self._begun or self._writer.has_lost_broker():
+            return Rewind(why)  # whoever writes next under this id ends what is open
+        return _abort(self._producer, why)
 
     def _begin(self) -> None:
         if not self._begun:
@@ -157,12 +203,21 @@ class Transaction:
         producer = self._producer
         # The snapshots must be in the log before the offsets are pending there: whoever restores
         # waits for pending offsets, and then must find all that they stand for.
-        if producer.flush(CALL_S):
-            raise _abort(producer, "the broker did not take the records in time")
+        give_up_at = time.monotonic() + CALL_S
+        while producer.flush(LOOK_S):
+            self._check_broker()
+            if time.monotonic() > give_up_at:
+                raise _abort(producer, "the broker did not take the records in time")
+        self._check_broker()
         if offsets:
             reached = [Offset(*partition, offset) for partition, offset in offsets.items()]
             _repeat(lambda: producer.send_offsets_to_transaction(reached, group_metadata, CALL_S))
         _repeat(lambda: producer.commit_transaction(CALL_S))
+
+    def _check_broker(self) -> None:
+        """Raises `Rewind` where a broker was lost: the next transaction takes this one back."""
+        if self._writer.has_lost_broker():
+            raise Rewind("a broker was lost under the transaction")
 
     def _judged(self, error: Exception) -> Exception:
         # A fatal error can come up in the middle of telling of deliveries; then Python says that

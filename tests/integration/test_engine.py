@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -244,6 +245,35 @@ def test_what_was_aborted_was_never_written(place: Place) -> None:
     until(log, 1, nothing)
     assert log.read(1.0) == 1
     assert [message.value() for message in log.messages] == [b"kept"]
+    log.close()
+
+
+def test_who_writes_goes_on_when_its_broker_was_killed(stack: Any, place: Place) -> None:
+    """librdkafka's producer would wait for ever to add offsets through the broker that it knew."""
+    partition = TopicPartition(place.named(COMMANDS).name, 0)
+    group = f"{place.prefix}killed"
+    consumer = Consumer(place.options.for_consumer(group))
+    consumer.subscribe([partition.topic])
+    joined(consumer)
+    transactions = Transactions(f"{place.prefix}killed", place.options)
+    transactions.open([partition])
+    value = Outgoing(place.named(EVENTS).name, b"demo:c-1", b"v")
+    write(transactions, value, {partition: 1}, consumer.consumer_group_metadata())
+    left_open = transactions.begin()
+    left_open.send(place.named(EVENTS).name, b"demo:c-1", b"left open")
+    stack.kill("kafka")
+    with pytest.raises(Rewind, match="a broker was lost"):
+        left_open.commit({partition: 2}, consumer.consumer_group_metadata())
+    give_up_at = time.monotonic() + 30
+    while committed(place, group) != 3:
+        assert time.monotonic() < give_up_at
+        consumer.poll(0.1)
+        with suppress(Rewind):
+            write(transactions, value, {partition: 3}, consumer.consumer_group_metadata())
+    consumer.close()
+    log = Follower(place, EVENTS)
+    until(log, 2, nothing)
+    assert [message.value() for message in log.messages] == [b"v", b"v"]
     log.close()
 
 
