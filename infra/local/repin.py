@@ -15,7 +15,7 @@ from jgo.maven import MavenContext
 from infra.local.maven import artifact_of
 from infra.local.pins import PINS_PATH
 
-KAFKA = "4.1.1"
+KAFKA = "4.3.1"
 REGISTRY = "3.3.3"
 
 LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:jar::2.24.3"
