@@ -46,6 +46,8 @@ class CommandProducer:
             "message.timeout.ms": str(produce_ms),
             "socket.nagle.disable": "true",
             "reconnect.backoff.max.ms": "1000",
+            # It would log every failed connection; that Kafka is away is said once, elsewhere.
+            "log_level": "2",
             **config,
             # What `ok` promises hangs on these, so no setting may change them.
             "acks": "all",
