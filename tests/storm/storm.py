@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -216,3 +217,17 @@ def keep(verdict: Verdict, folder: Path) -> Path:
 def keep_logs(data: Path, folder: Path) -> None:
     """Copies the logs of the parts beside the verdict."""
     shutil.copytree(data / "logs", folder / "logs", dirs_exist_ok=True)
+
+
+def last_words(data: Path, most: int = 60) -> str:
+    """The latest warnings and errors of our own parts, in the order in which they were said."""
+    said: list[tuple[str, str]] = []
+    for file in (data / "logs").glob("*.log"):
+        for line in file.read_text(errors="replace").splitlines():
+            with suppress(ValueError, KeyError, TypeError):
+                entry = json.loads(line)
+                if entry["level"] != "info":
+                    words = f"{entry['ts'][11:23]} {file.stem}: {entry['message'][:200]}"
+                    said.append((entry["ts"], words))
+    supervisor = (data / "logs" / "supervisor.log").read_text(errors="replace").splitlines()
+    return "\n".join([*(words for _, words in sorted(said)[-most:]), *supervisor[-most // 2 :]])

@@ -31,7 +31,7 @@ from .process import (
     TRANSACTION_OPEN,
 )
 from .provider import StormProvider, model_provider
-from .storm import Storm, Verdict, Weather, keep, keep_logs
+from .storm import Storm, Verdict, Weather, keep, keep_logs, last_words
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
@@ -84,6 +84,7 @@ def test_nothing_is_lost_and_nothing_doubled_in_a_storm(sea: Sea) -> None:
     if not verdict.holds:
         keep_logs(sea.stack.folder, OUT)
         told = "\n".join(map(str, verdict.findings[:20]))
+        print(last_words(sea.stack.folder))
         pytest.fail(
             f"make storm MINUTES={MINUTES:g} SEED={seed} shows it again; what clients wrote down "
             f"is in {keep(verdict, OUT)}\n{told}",
