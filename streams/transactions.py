@@ -170,7 +170,12 @@ class Transaction:
                 self._begin()
             while True:
                 try:
-                    producer.produce(topic, value, key, headers=headers, on_delivery=on_delivery)
+                    if headers is None and on_delivery is None:
+                        producer.produce(topic, value, key)
+                    else:
+                        producer.produce(
+                            topic, value, key, headers=headers, on_delivery=on_delivery
+                        )
                     return
                 except BufferError:
                     producer.poll(0.05)

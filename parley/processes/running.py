@@ -62,7 +62,7 @@ def run_process(settings: Settings, service: str, body: Body) -> int:
     return code
 
 
-def _collect_rarely() -> None:
+def collect_rarely() -> None:
     """Looks for reference cycles seldom, and never among what was loaded at the start.
 
     Records are no cycles, so they go without the collector; but thousands live at once in a
@@ -80,7 +80,7 @@ async def run_worker(wiring: Wiring, worker: Worker, stop: asyncio.Event) -> Non
     and its successor waits for it.
     """
     await worker.start()
-    _collect_rarely()
+    collect_rarely()
     wiring.health.set("stages", True)
     for name, source in worker.sources.items():
         wiring.health.watch(f"stage {name}", partial(_trouble, source))
