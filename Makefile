@@ -46,8 +46,9 @@ format: setup ## Put the code into the one format
 models: setup ## Train the heads again and print their accuracy
 	@$(BIN)/python -m parley.training $(ARGS)
 
-bench: setup ## Measure the engine on a stack of its own
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: setup ## Measure the engine, then the same work by its peers (20 minutes)
+	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
 storm: setup ## Faults and load on a real stack, judged: MINUTES=3 SEED=n
 	@$(BIN)/python -m tests.storm --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -10,33 +10,23 @@ Latency: one command at a time, from `produce` until a `read_committed` consumer
 
 from __future__ import annotations
 
-import asyncio
-import os
 import statistics
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from typing import Any
 
-import uvloop
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as Assigned
 
 from benchmarks.commands import WORKLOADS, submit
+from benchmarks.workers import worker
 from infra.schema_registry import SchemaRegistry
-from infra.settings import load_settings
-from parley.processes.worker import Stages
 from parley.sending import Sending
-from parley.wiring import Wiring
 from schemas.headers import command_headers
 from schemas.topics import COMMANDS, EVENTS, conversation_key
 from schemas.wire import TopicWire
 from streams.kafka_options import KafkaOptions
 
-DEADLINE_US = 10**12
 PATIENCE_S = 300.0
 
 
@@ -70,7 +60,7 @@ def measure_throughput(
     before = _ends(addresses)
     commands = _fill(addresses, workload, conversations)
     wanted = WORKLOADS[workload][1] * conversations
-    with _worker(addresses, core):
+    with worker(addresses, core):
         first_ms, last_ms = _await_events(addresses, before, wanted)
     return Throughput(workload, commands, wanted, (last_ms - first_ms) / 1000)
 
@@ -80,7 +70,7 @@ def measure_hop(addresses: dict[str, str], count: int) -> Hop:
     options = KafkaOptions(addresses["kafka"])
     wire = TopicWire(COMMANDS, SchemaRegistry(addresses["registry"]))
     producer = Producer(options.for_producer())
-    with _worker(addresses, None):
+    with worker(addresses, None):
         consumer = _reader(addresses, _ends(addresses))
         times = [_one_hop(producer, consumer, wire, n) for n in range(count + 20)][20:]
         consumer.close()
@@ -159,46 +149,6 @@ def _ends(addresses: dict[str, str]) -> dict[int, int]:
     }
     probe.close()
     return ends
-
-
-@contextmanager
-def _worker(addresses: dict[str, str], core: int | None) -> Iterator[None]:
-    """A worker process with the conversation stage, for the length of a `with` block."""
-    context = get_context("spawn")
-    stop = context.Event()
-    with tempfile.TemporaryDirectory(prefix="parley-bench-worker-") as folder:
-        process = context.Process(target=_run_worker, args=(addresses, core, folder, stop))
-        process.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            process.join(30)
-            process.kill()
-
-
-def _run_worker(addresses: dict[str, str], core: int | None, folder: str, stop: Any) -> None:
-    if core is not None:
-        os.sched_setaffinity(0, {core})
-    settings = load_settings(
-        folder,
-        kafka__bootstrap_servers=addresses["kafka"],
-        registry__url=addresses["registry"],
-        # Nothing may expire in the middle of a measurement.
-        conversation__analysis_deadline_ms=DEADLINE_US // 1000,
-        conversation__turn_deadline_ms=DEADLINE_US // 1000,
-        conversation__queued_messages_max=10**6,
-    )
-
-    async def main() -> None:
-        stopping = asyncio.Event()
-        waiting = asyncio.ensure_future(asyncio.to_thread(stop.wait))
-        waiting.add_done_callback(lambda _: stopping.set())
-        wiring = Wiring(settings, "bench")
-        await Stages(wiring, ["conversation"]).run(stopping)
-        wiring.close()
-
-    uvloop.run(main())
 
 
 def as_row(result: Throughput) -> dict[str, Any]:

@@ -27,9 +27,6 @@ GIVE_UP_S = 30.0
 """A call is repeated for so long. In a commit the stage's own bound on a batch comes first."""
 RENEW_S = 2.0
 LOOK_S = 0.25
-LOST = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT)
-"""What a producer hears when its connection to a broker breaks."""
-
 
 OnDelivery = Callable[[KafkaError | None, Message], None]
 
@@ -100,7 +97,7 @@ class Transactions:
     def _fencing(self, partition: TopicPartition) -> _Writer:
         writer = self._opened(partition)
         try:
-            _repeat(lambda: writer.producer.init_transactions(CALL_S))
+            _repeat(lambda: writer.begin(CALL_S))
         except KafkaException as error:
             raise StageLost(f"{self._stage} can't begin: {error.args[0].str()}") from error
         return writer
@@ -113,7 +110,7 @@ class Transactions:
         """
         writer = self._opened(partition)
         try:
-            writer.producer.init_transactions(RENEW_S)
+            writer.begin(RENEW_S)
         except KafkaException as error:
             if error.args[0].retriable():
                 raise Rewind(f"Kafka is not back yet: {error.args[0].str()}") from error
@@ -133,13 +130,21 @@ class _Writer:
         self._lost = False
         self.producer = Producer({**options, "error_cb": self._heard}, logger=log)
 
+    def begin(self, timeout_s: float) -> None:
+        """Ends what its id has left open, and may write then. Raises `KafkaException`."""
+        self.producer.init_transactions(timeout_s)
+        # On its way there it may have knocked at an address where nobody listens.
+        self.producer.poll(0)
+        self._lost = False
+
     def has_lost_broker(self) -> bool:
         """Whether it has; asks for what librdkafka has heard meanwhile."""
         self.producer.poll(0)
         return self._lost
 
     def _heard(self, error: KafkaError) -> None:
-        if error.code() in LOST:
+        # One connection of several may come and go without a loss.
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._lost = True
 
 

@@ -1,149 +1,106 @@
-"""`python -m benchmarks.peers`: everybody does the same work, in turn; table, JSON and a plot."""
+"""`python -m benchmarks.peers`: everybody does the same work, in turn; tables, JSON and plots."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-from confluent_kafka import Consumer
-from confluent_kafka import TopicPartition as Assigned
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.broker import fresh_broker
 from benchmarks.peers import plot
-from benchmarks.peers.environments import QUIX, python_with
-from benchmarks.peers.work import PARTITIONS, fill, job
-from streams.kafka_options import KafkaOptions
+from benchmarks.peers.contenders import CEILING, CONTENDERS, LINES, OURS, Contender
+from benchmarks.peers.running import Course, Latency, Run
+from benchmarks.peers.work import fill
 
-GIVE_UP_S = 300.0
 SOURCE = "said"
+LIGHT_PER_S = 33
+OUT = Path("test-output") / "peers"
+EVERYBODY, CURVE, WORKERS = WHAT = ("everybody", "curve", "workers")
+
+Status = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
-    """A program that does the work. `share` of the input is enough where it is slow."""
+class Point:
+    """An engine at one size of what it commits at once."""
 
-    name: str
-    argv: Callable[[Path], Sequence[str]]
-    share: float = 1.0
-
-
-def _module(name: str, *more: str) -> Callable[[Path], Sequence[str]]:
-    return lambda file: (sys.executable, "-m", f"benchmarks.peers.{name}", str(file), *more)
-
-
-def _quix(file: Path) -> Sequence[str]:
-    return python_with(QUIX, "quix"), "-m", "benchmarks.peers.quix", str(file)
-
-
-OURS, BARE, CEILING, QUIX_NAME, FAUST = (
-    "ours",
-    "ours, bare work",
-    "hand-written loop",
-    "Quix Streams",
-    "stock Faust",
-)
-CONTENDERS = (
-    Contender(OURS, _module("ours")),
-    Contender(BARE, _module("ours", "bare")),
-    Contender(CEILING, _module("hand_written")),
-    Contender(QUIX_NAME, _quix, share=0.25),
-    Contender(FAUST, _module("stock_faust"), share=0.1),
-)
+    line: str
+    size: str
+    run: Run
+    latency: Latency
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One run: records, the seconds that their events took to appear, and processor time."""
+class Report:
+    """All that was measured."""
 
-    contender: str
-    records: int
-    seconds: float
-    cpu_s: float
+    runs: list[Run]
+    scaling: dict[int, list[Run]]
+    points: list[Point]
 
-    @property
-    def per_s(self) -> float:
-        return self.records / self.seconds
+    def as_json(self) -> str:
+        """For machines."""
+        return json.dumps(
+            {
+                "runs": [_row(run) for run in self.runs],
+                "workers": {n: [_row(run) for run in runs] for n, runs in self.scaling.items()},
+                "curve": [
+                    {
+                        "line": point.line,
+                        "size": point.size,
+                        **_row(point.run),
+                        "latency_ms": asdict(point.latency),
+                    }
+                    for point in self.points
+                ],
+            },
+            indent=2,
+        )
 
-    @property
-    def cpu_us(self) -> float:
-        """Processor time a record, in microseconds."""
-        return self.cpu_s / self.records * 1e6
+
+def _row(run: Run) -> dict[str, object]:
+    return {**asdict(run), "per_s": round(run.per_s), "cpu_us": round(run.cpu_us, 1)}
 
 
 def measure(
-    addresses: dict[str, str], contender: Contender, records: int, folder: Path, number: int
-) -> Run:
-    """Lets one contender loose on the input, on one core, until its events are there."""
-    name = f"{CONTENDERS.index(contender)}-{number}"
-    file = job(addresses, SOURCE, name, folder)
-    wanted = int(records * contender.share)
-    core = max(os.sched_getaffinity(0))
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(
-            contender.argv(file),
-            stdout=log,
-            stderr=log,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-        )
-    try:
-        return _followed(addresses, contender.name, f"out-{name}", wanted, process)
-    except TimeoutError:
-        said = (folder / f"{name}.log").read_text(errors="replace")[-2000:]
-        raise SystemExit(f"{contender.name} did not do its work:\n{said}") from None
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    addresses: dict[str, str], chosen: argparse.Namespace, folder: Path, status: Status
+) -> Report:
+    """Everybody in turn, as often as asked; then the curve, then one worker and two."""
+    status("filling the topic")
+    fill(addresses, SOURCE, chosen.records, chosen.conversations)
+    course = Course(addresses, SOURCE, folder)
+    contenders = [c for c in CONTENDERS if not chosen.only or c.name in chosen.only]
+    report = Report([], {}, [])
+    if EVERYBODY in chosen.what:
+        for number in range(chosen.repeat):
+            for contender in contenders:
+                status(f"{contender.name}, {number + 1} of {chosen.repeat}")
+                report.runs.append(course.throughput(contender, chosen.records))
+    if CURVE in chosen.what:
+        for line in LINES:
+            for contender in line.contenders:
+                status(f"{line.name}: {contender.name}")
+                report.points.append(_point(course, line.name, contender, chosen))
+    if WORKERS in chosen.what:
+        for number in range(chosen.repeat):
+            for workers in (1, 2):
+                status(f"{workers} of our workers, {number + 1} of {chosen.repeat}")
+                run = course.throughput(OURS, chosen.records, workers)
+                report.scaling.setdefault(workers, []).append(run)
+    return report
 
 
-def _followed(
-    addresses: dict[str, str],
-    contender: str,
-    topic: str,
-    wanted: int,
-    process: subprocess.Popen[bytes],
-) -> Run:
-    options = KafkaOptions(addresses["kafka"]).for_reader(committed=True)
-    consumer = Consumer({**options, "enable.partition.eof": False, "group.id": f"count-{topic}"})
-    consumer.assign([Assigned(topic, p, 0) for p in range(PARTITIONS)])
-    stamps: list[int] = []
-    began_cpu = 0.0
-    give_up_at = time.monotonic() + GIVE_UP_S
-    while len(stamps) < wanted:
-        if time.monotonic() > give_up_at or process.poll() is not None:
-            raise TimeoutError
-        before = len(stamps)
-        stamps += [m.timestamp()[1] for m in consumer.consume(10_000, 0.2) if m.error() is None]
-        if not before and stamps:
-            began_cpu, began_at = _cpu_s(process.pid), len(stamps)
-    ended_cpu = _cpu_s(process.pid)
-    consumer.close()
-    seconds = (max(stamps) - min(stamps)) / 1000
-    # What was there at the first look had cost processor time before it.
-    share = len(stamps) / max(1, len(stamps) - began_at)
-    return Run(contender, len(stamps), seconds, (ended_cpu - began_cpu) * share)
-
-
-def _cpu_s(pid: int) -> float:
-    process = psutil.Process(pid)
-    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-    return float(sum(each.user + each.system for each in times))
+def _point(course: Course, line: str, contender: Contender, chosen: argparse.Namespace) -> Point:
+    run = course.throughput(contender, chosen.records)
+    latency = course.latency(contender, LIGHT_PER_S, chosen.light)
+    return Point(line, contender.name, run, latency)
 
 
 def main() -> None:
@@ -151,31 +108,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--conversations", type=int, default=5_000)
+    parser.add_argument("--light", type=int, default=400, help="records of each latency run")
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT, metavar="WHAT")
     parser.add_argument("--only", action="append", choices=[c.name for c in CONTENDERS])
-    parser.add_argument("--out", type=Path, default=Path("test-output/peers"))
+    parser.add_argument("--out", type=Path, default=OUT)
     chosen = parser.parse_args()
     console = Console(stderr=True)
-    contenders = [c for c in CONTENDERS if not chosen.only or c.name in chosen.only]
-    runs: list[Run] = []
     with (
         console.status("starting Kafka and the registry") as status,
         fresh_broker() as addresses,
         tempfile.TemporaryDirectory(prefix="parley-bench-peers-") as name,
     ):
-        status.update("filling the topic")
-        fill(addresses, SOURCE, chosen.records, chosen.conversations)
-        for number in range(chosen.repeat):
-            for contender in contenders:
-                status.update(f"{contender.name}, {number + 1} of {chosen.repeat}")
-                run = measure(addresses, contender, chosen.records, Path(name), number)
-                runs.append(run)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    rows = [{**asdict(run), "per_s": round(run.per_s)} for run in runs]
-    (chosen.out / "peers.json").write_text(json.dumps(rows, indent=2))
-    medians = {c.name: _rates(runs, c.name) for c in contenders}
-    (chosen.out / "peers.svg").write_text(plot.bars("records a second on one core", medians))
-    show(runs, [c.name for c in contenders])
+        report = measure(addresses, chosen, Path(name), status.update)
+    keep(report, chosen.out)
+    show(report)
+
+
+def keep(report: Report, folder: Path) -> None:
+    """The figures as JSON and as pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "peers.json").write_text(report.as_json())
+    if report.runs:
+        rates = {name: _rates(report.runs, name) for name in _names(report.runs)}
+        (folder / "peers.svg").write_text(plot.bars("records a second on one core", rates))
+    if report.points:
+        lines: dict[str, list[plot.Point]] = {}
+        for point in report.points:
+            place = plot.Point(1e6 / point.run.cpu_us, point.latency.p95, point.size)
+            lines.setdefault(point.line, []).append(place)
+        picture = plot.curve(
+            lines, "records a CPU-second", f"p95 at {LIGHT_PER_S} records a second, ms"
+        )
+        (folder / "curve.svg").write_text(picture)
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(run.contender for run in runs))
 
 
 def _rates(runs: Sequence[Run], name: str) -> tuple[float, float, float]:
@@ -183,20 +152,56 @@ def _rates(runs: Sequence[Run], name: str) -> tuple[float, float, float]:
     return rates[0], statistics.median(rates), rates[-1]
 
 
-def show(runs: Sequence[Run], names: Sequence[str]) -> None:
-    """The table for people: records a second, and processor time for each."""
+def show(report: Report) -> None:
+    """The tables for people."""
+    console = Console()
+    if report.runs:
+        console.print(_everybody(report.runs))
+    if report.points:
+        console.print(_curve(report.points))
+    if report.scaling:
+        one, two = (statistics.median(r.per_s for r in report.scaling[n]) for n in (1, 2))
+        console.print(
+            f"one worker {one:,.0f}/s, two on two cores {two:,.0f}/s: {two / one:.2f} times; "
+            "the broker needs these cores as well"
+        )
+
+
+def _everybody(runs: Sequence[Run]) -> Table:
     table = Table(title="the same work on one core", header_style="bold", border_style="dim")
     table.add_column("who", no_wrap=True)
-    for title in ("least/s", "median/s", "most/s", "µs each", "of the loop"):
+    for title in ("per s", "least–most", "µs", "of loop", "ours is"):
         table.add_column(title, justify="right")
-    ceiling = _rates(runs, CEILING)[1] if CEILING in names else 0.0
+    names = _names(runs)
+    medians = {name: _rates(runs, name)[1] for name in names}
+    ceiling, ours = medians.get(CEILING.name), medians.get(OURS.name)
     for name in names:
-        least, median, most = _rates(runs, name)
         cpu_us = statistics.median(run.cpu_us for run in runs if run.contender == name)
-        share = f"{median / ceiling:.2f}" if ceiling else ""
-        rates = (f"{rate:,.0f}" for rate in (least, median, most))
-        table.add_row(name, *rates, f"{cpu_us:.1f}", share)
-    Console().print(table)
+        least, median, most = _rates(runs, name)
+        share = f"{medians[name] / ceiling:.2f}" if ceiling else ""
+        times = f"{ours / medians[name]:.2f}×" if ours else ""
+        spread = f"{least:,.0f}–{most:,.0f}"
+        table.add_row(name, f"{median:,.0f}", spread, f"{cpu_us:.1f}", share, times)
+    return table
+
+
+def _curve(points: Sequence[Point]) -> Table:
+    title = f"throughput on one core, and latency at {LIGHT_PER_S} records a second"
+    table = Table(title=title, header_style="bold", border_style="dim")
+    table.add_column("who", no_wrap=True)
+    table.add_column("size")
+    for heading in ("per s", "µs", "p50 ms", "p95 ms", "p99 ms"):
+        table.add_column(heading, justify="right")
+    for point in points:
+        times = (point.latency.p50, point.latency.p95, point.latency.p99)
+        table.add_row(
+            point.line,
+            point.size,
+            f"{point.run.per_s:,.0f}",
+            f"{point.run.cpu_us:.1f}",
+            *(f"{ms:.1f}" for ms in times),
+        )
+    return table
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 QUIX = ("quixstreams==3.28.1", "fastavro==1.13.1")
+BYTEWAX = ("bytewax[kafka]==0.21.1", "confluent-kafka==2.16.1", "fastavro==1.13.1")
 
 
 def python_with(packages: tuple[str, ...], name: str) -> str:

@@ -1,15 +1,16 @@
-"""`ours.py JOB [bare]`: the work as a `Transform` of this engine, state in memory and changelog.
+"""`ours.py JOB [--bare] [--batch N]`: the work as a `Transform` of this engine.
 
+State is in memory, with its changelog.
 As in production every event has CloudEvents headers and an id that follows from its cause, and a
-record that was handled before has no effect; `bare` leaves these out.
+record that was handled before has no effect; `--bare` leaves these out.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from infra.keys import open_sealer
 from infra.schema_registry import SchemaRegistry
 from infra.settings import load_settings
 from infra.telemetry.metrics import Metrics
+from parley.processes.running import collect_rarely
 from schemas.headers import Headers
 from schemas.identifiers import derived_id
 from schemas.makers import maker
@@ -110,7 +112,7 @@ class Fold:
         return changes
 
 
-async def run(job: Job, bare: bool) -> None:
+async def run(job: Job, bare: bool, batch_max: int) -> None:
     """Runs until a signal."""
     ids = SchemaRegistry(job.registry)
     options = KafkaOptions(job.kafka)
@@ -130,18 +132,24 @@ async def run(job: Job, bare: bool) -> None:
         letters,
         metrics,
     )
-    reading = Reading(stage, job.group, (job.source,), batch_max=5000)
+    reading = Reading(stage, job.group, (job.source,), batch_max=batch_max)
     worker = Worker("fold", [reading], options, folder / "faust")
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await worker.start()
+    collect_rarely()  # as every process of ours does
     await stopping.wait()
     await worker.stop()
 
 
 def main() -> None:
-    described: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
-    uvloop.run(run(Job(**described), "bare" in sys.argv))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("job", type=Path)
+    parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--batch", type=int, default=5000)
+    chosen = parser.parse_args()
+    described: dict[str, Any] = json.loads(chosen.job.read_text())
+    uvloop.run(run(Job(**described), chosen.bare, chosen.batch))
 
 
 if __name__ == "__main__":

@@ -81,31 +81,45 @@ def topic_of(name: str, *records: type) -> Topic:
     return Topic(name, records, PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
 
 
-def fill(addresses: dict[str, str], name: str, records: int, conversations: int) -> None:
-    """Puts the input into the log, once for all contenders."""
+def sink_of(name: str) -> str:
+    """The topic that a job's events go to."""
+    return f"out-{name}"
+
+
+def said(number: int, conversations: int) -> Said:
+    """A record of the input."""
+    text = TEXT.format(number=number)
+    return Said(TENANT, f"c-{number % conversations}", number, time.time_ns() // 1000, text)
+
+
+def prepared(addresses: dict[str, str], name: str) -> TopicWire:
+    """An empty topic for input."""
     topic = topic_of(name, Said)
     apply_topics(addresses["kafka"], {}, [topic])
     registry = SchemaRegistry(addresses["registry"])
     registry.register([topic])
-    wire = TopicWire(topic, registry)
-    options = KafkaOptions(addresses["kafka"], linger_ms=20)
-    out = Sending(options)
+    return TopicWire(topic, registry)
+
+
+def fill(addresses: dict[str, str], name: str, records: int, conversations: int) -> None:
+    """Puts the input into the log, once for all contenders."""
+    wire = prepared(addresses, name)
+    out = Sending(KafkaOptions(addresses["kafka"], linger_ms=20))
     for number in range(records):
-        conversation = f"c-{number % conversations}"
-        text = TEXT.format(number=number)
-        value = wire.encode(Said(TENANT, conversation, number, time.time_ns() // 1000, text))
-        out.send(name, conversation_key(TENANT, conversation), value)
+        record = said(number, conversations)
+        key = conversation_key(record.tenant_id, record.conversation_id)
+        out.send(name, key, wire.encode(record))
     out.finish()
 
 
 def job(addresses: dict[str, str], source: str, name: str, folder: Path) -> Path:
     """A fresh job for one run of a contender, as a file."""
-    sink = topic_of(f"out-{name}", Folded)
+    sink = topic_of(sink_of(name), Folded)
     changelog = topic_of(f"log-{name}", Memory)
     apply_topics(addresses["kafka"], {}, [sink, changelog])
     registry = SchemaRegistry(addresses["registry"])
     registry.register([sink, changelog])
-    said, folded = RecordCodec(Said).schema, RecordCodec(Folded).schema
+    before, after = RecordCodec(Said).schema, RecordCodec(Folded).schema
     described = Job(
         kafka=addresses["kafka"],
         registry=addresses["registry"],
@@ -114,10 +128,10 @@ def job(addresses: dict[str, str], source: str, name: str, folder: Path) -> Path
         changelog=changelog.name,
         group=f"group-{name}",
         folder=str(folder / name),
-        schemas={"said": said, "folded": folded},
+        schemas={"said": before, "folded": after},
         ids={
-            "said": registry.id_of(topic_of(source, Said).subject(Said), said),
-            "folded": registry.id_of(sink.subject(Folded), folded),
+            "said": registry.id_of(topic_of(source, Said).subject(Said), before),
+            "folded": registry.id_of(sink.subject(Folded), after),
         },
     )
     (folder / name).mkdir()

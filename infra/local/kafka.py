@@ -40,9 +40,9 @@ SETTINGS: Mapping[str, str] = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "share.coordinator.state.topic.num.partitions": "1",
-    # A killed consumer is noticed after 2.5 s on KIP-848, and where it asks for it, classic.
+    # A killed consumer is noticed after 2 s on KIP-848, and where it asks for it, classic.
     "group.consumer.min.session.timeout.ms": "1000",
-    "group.consumer.session.timeout.ms": "2500",
+    "group.consumer.session.timeout.ms": "2000",
     "group.consumer.min.heartbeat.interval.ms": "200",
     "group.consumer.heartbeat.interval.ms": "500",
     "group.min.session.timeout.ms": "1000",

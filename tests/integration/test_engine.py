@@ -277,6 +277,19 @@ def test_who_writes_goes_on_when_its_broker_was_killed(stack: Any, place: Place)
     log.close()
 
 
+def test_an_address_where_nobody_listens_is_no_lost_broker(place: Place) -> None:
+    options = replace(place.options, bootstrap_servers=f"127.0.0.1:1,{place.kafka}")
+    transactions = Transactions(f"{place.prefix}knocking", options)
+    transactions.open([TopicPartition(place.named(COMMANDS).name, 0)])
+    value = Outgoing(place.named(EVENTS).name, b"demo:c-1", b"v")
+    write(transactions, value)
+    first = transactions._writer
+    give_up_at = time.monotonic() + 2
+    while time.monotonic() < give_up_at:
+        write(transactions, value)
+        assert transactions._writer is first
+
+
 def write(
     transactions: Transactions,
     output: Outgoing,

@@ -55,7 +55,7 @@ _DECK: tuple[tuple[Kind, str, float], ...] = (
     (Kind.TERMINATE, "kafka", 0.0),
     (Kind.TERMINATE, "worker-1", 0.0),
     (Kind.TERMINATE, "gateway-2", 0.0),
-    # Past the session (2.5 s) and past the transaction's timeout (10 s): zombies come back.
+    # Past the session (2 s) and past the transaction's timeout (10 s): zombies come back.
     (Kind.FREEZE, "worker-1", 15.0),
     (Kind.FREEZE, "worker-2", 5.0),
     (Kind.FREEZE, "worker-redis", 14.0),
