@@ -197,7 +197,7 @@ def test_the_partitions_of_a_killed_consumer_move_within_a_few_seconds(stack: St
         until(lambda: _holds(second, 1))
         first.kill()
         first.wait()
-        # 2.5 s session, a heartbeat to learn of it, and some for a busy machine.
+        # 2 s session, a heartbeat to learn of it, and some for a busy machine.
         assert until(lambda: _holds(second, TOPIC.partitions)) < 8
     finally:
         first.kill()
