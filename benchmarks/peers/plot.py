@@ -46,6 +46,13 @@ class Point(NamedTuple):
 COLOURS = ("#3557d6", "#c0501c")
 
 
+def _round_step(most: float) -> float:
+    """A distance of ticks that people can count in: 1, 2 or 5 times a power of ten."""
+    rough = most / 6
+    decade = 10.0 ** floor(log10(rough))
+    return next(decade * times for times in (1, 2, 5, 10) if decade * times >= rough)
+
+
 def curve(lines: Mapping[str, Sequence[Point]], x_title: str, y_title: str) -> str:
     """Each line through its points; y is logarithmic, and lower right is better."""
     height, left, bottom, top = 420, 70, 60, 60
@@ -72,11 +79,12 @@ def curve(lines: Mapping[str, Sequence[Point]], x_title: str, y_title: str) -> s
             f'<line class="grid" x1="{left}" x2="{WIDTH - 20}" y1="{y:.1f}" y2="{y:.1f}"/>',
             f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{10.0**decade:g}</text>',
         ]
-    for tick in range(1, 5):
-        x, _ = at(Point(most * tick / 5, 10.0**low, ""))
+    step = _round_step(most)
+    for tick in range(1, int(most / step) + 1):
+        x, _ = at(Point(tick * step, 10.0**low, ""))
         parts.append(
             f'<text x="{x:.1f}" y="{height - bottom + 18}" text-anchor="middle">'
-            f"{most * tick / 5:,.0f}</text>"
+            f"{tick * step:,.0f}</text>"
         )
     for row, (colour, (name, points)) in enumerate(zip(COLOURS, lines.items(), strict=False)):
         places = [at(point) for point in points]
