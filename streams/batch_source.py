@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
@@ -88,8 +90,9 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._backoff = Backoff()
         self._resume_at = 0.0
         self._needs_others = False
-        self.taking_over = False
-        """Whether partitions are being taken over, which may take as long as a restore."""
+        self._excused_at = -math.inf
+        self.rebalancing = False
+        """Whether partitions come or go, which may take as long as a restore."""
         self._say_away_at = 0.0
         self._owned: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
@@ -149,10 +152,12 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         """Whether it, or its stage, waits for something that is away."""
         return bool(self._resume_at) or self._listener.away
 
-    @property
-    def excused(self) -> bool:
-        """Whether that something is what the stage needs: waiting for Kafka alone is no excuse."""
-        return self._listener.away or (bool(self._resume_at) and self._needs_others)
+    def was_excused(self, since: float) -> bool:
+        """Whether that something was what the stage needs, at a moment since (monotonic seconds).
+
+        Waiting for Kafka alone is no excuse.
+        """
+        return self._listener.away or self._needs_others or self._excused_at >= since
 
     def progress(self, partition: TopicPartition, committed: int) -> int:
         """How far the stage is done with a partition, given its committed offset.
@@ -166,7 +171,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         if done < read or partition in self._handed:
             # The end may have been read together with a batch that is still worked on.
             return done
-        return self._ends.get(partition, done)
+        return max(done, self._ends.get(partition, done))
 
     # From here on everything runs on the source's thread.
 
@@ -274,6 +279,8 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
                 reason = self._reason(again)
                 self._aborted[reason].inc()
                 self._needs_others = reason == "unavailable"
+                if self._needs_others:
+                    self._excused_at = time.monotonic()
                 self._pause(batch)
             case outcome:
                 raise outcome
@@ -304,6 +311,9 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
                 self._seek_back(_by_partition([message]))
             return
         self._resume_at = 0.0
+        if self._needs_others:
+            self._excused_at = time.monotonic()
+            self._needs_others = False
         self._consumer.resume([Assigned(*p) for p in self._owned])
 
     def _seek_back(self, messages: dict[TopicPartition, list[Message]]) -> None:
@@ -318,9 +328,8 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
     def _on_assign(self, consumer: Consumer, partitions: list[Assigned]) -> None:
         self._rebalanced = True
         taken = [TopicPartition(p.topic, p.partition) for p in partitions]
-        self.taking_over = True
-        offsets = self._listener.assigned(consumer, taken)
-        self.taking_over = False
+        with self._rebalance():
+            offsets = self._listener.assigned(consumer, taken)
         self._owned.update(taken)
         consumer.incremental_assign(
             [Assigned(*p, offset) for p, offset in zip(taken, offsets, strict=True)]
@@ -329,6 +338,14 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
             log.info("%s takes %s", self.name, _listed(taken))
         if self._resume_at:
             consumer.pause([Assigned(*p) for p in self._owned])
+
+    @contextmanager
+    def _rebalance(self) -> Iterator[None]:
+        self.rebalancing = True
+        try:
+            yield
+        finally:
+            self.rebalancing = False
 
     def _on_revoke(self, partitions: list[Assigned], *, lost: bool) -> None:
         self._rebalanced = True
@@ -339,7 +356,8 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
             self._read.pop(partition, None)
             # Its lag is another worker's from now on, and would be counted twice.
             self._lag.remove(self.name, *map(str, partition))
-        self._listener.revoked(gone, lost=lost)
+        with self._rebalance():
+            self._listener.revoked(gone, lost=lost)
         self._consumer.incremental_unassign(partitions)
         if gone:
             log.info("%s %s %s", self.name, "lost" if lost else "gives up", _listed(gone))

@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition as Assigned
 from infra.telemetry.metrics import Metrics
 from sinks.port import TopicPartition
 from streams.batch_source import BatchSource
-from streams.positions import LogEnds
+from streams.positions import ENDS_S, LogEnds
 from streams.worker import Worker
 
 CHECK_EVERY_S = 5.0
@@ -24,7 +24,7 @@ ANSWER_S = 6.0
 
 
 class _NoAnswer(Exception):
-    """The source's thread is busy, or hangs in a call."""
+    """The source's thread is busy or hangs in a call, or its client does not get through."""
 
 
 async def watch(worker: Worker, ends: LogEnds, metrics: Metrics, patience_s: float) -> str:
@@ -34,8 +34,9 @@ async def watch(worker: Worker, ends: LogEnds, metrics: Metrics, patience_s: flo
         await asyncio.sleep(min(CHECK_EVERY_S, patience_s))
         owned = {place for source in worker.sources.values() for place in source.owned}
         try:
-            reached = await asyncio.to_thread(ends.of, owned)
-        except KafkaException:
+            async with asyncio.timeout(2 * ENDS_S):
+                reached = await asyncio.to_thread(ends.of, owned)
+        except (KafkaException, TimeoutError):
             reached = None
         for each in watches:
             stuck = await each.look(reached)
@@ -51,25 +52,26 @@ class _StageWatch:
         self._metrics = metrics
         self._patience_s = patience_s
         self._since: dict[TopicPartition, tuple[int, float]] = {}
-        self._heard_at = time.monotonic()
+        self._heard_at = self._looked_at = time.monotonic()
 
     async def look(self, ends: Mapping[TopicPartition, int] | None) -> str:
         """A sentence if the stage is stuck, else nothing. No `ends`: the broker is away."""
         try:
             done = None if ends is None else await self._done(ends)
         except _NoAnswer:
-            if not self._source.taking_over:
+            if not self._source.rebalancing:
                 return self._silent()
             done = None
-        self._heard_at = time.monotonic()
-        if done is None or ends is None or self._source.excused:
+        looked_at, self._looked_at = self._looked_at, time.monotonic()
+        self._heard_at = self._looked_at
+        if done is None or ends is None or self._source.was_excused(looked_at):
             # Nobody makes progress now, and it is nobody's fault.
             self._since.clear()
             return ""
         return self._judged(done, ends)
 
-    async def _done(self, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int] | None:
-        """How far the stage is done with each partition; None where Kafka does not say."""
+    async def _done(self, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """How far the stage is done with each partition. Raises `_NoAnswer`."""
         source, metrics = self._source, self._metrics
         places = sorted(source.owned & ends.keys())
 
@@ -77,6 +79,8 @@ class _StageWatch:
             done: dict[TopicPartition, int] = {}
             asked = [Assigned(*place) for place in places]
             for each in consumer.committed(asked, timeout=5.0) if asked else ():
+                if each.error is not None:
+                    continue
                 place = TopicPartition(each.topic, each.partition)
                 done[place] = source.progress(place, max(each.offset, 0))
                 # Here, on the source's thread, where a partition that goes takes its lag along.
@@ -88,17 +92,16 @@ class _StageWatch:
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await source.call(ask)
-        except KafkaException:
-            return None
-        except TimeoutError:
+        except (KafkaException, TimeoutError):
+            # Kafka has just answered somebody else.
             raise _NoAnswer from None
 
     def _silent(self) -> str:
         if time.monotonic() - self._heard_at <= self._patience_s:
             return ""
         return (
-            f"{self._source.name} hangs in a call of Kafka's client "
-            f"and has answered nothing for {self._patience_s:.0f} s"
+            f"{self._source.name} hangs in its Kafka client, "
+            f"which has answered nothing for {self._patience_s:.0f} s"
         )
 
     def _judged(

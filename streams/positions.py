@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaException
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Assigned
 
 from sinks.port import Position, TopicPartition
@@ -57,15 +58,23 @@ class LogEnds:
         # An admin client could ask as well, but librdkafka 2.16 can abort the whole process in
         # such a call when the broker dies under it.
         self._reader = Consumer(options.for_reader(committed=True))
+        self._asking = threading.Lock()
 
     def of(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset after the last one that a `read_committed` reader gets, by partition.
 
-        Blocks. Raises `KafkaException`, also where nobody answers in time.
+        Blocks; one whose end is not known is left out. Raises `KafkaException`, also where nobody
+        answers in time, or an earlier call still hangs.
         """
         wanted = [Assigned(*place, OFFSET_END) for place in partitions]
-        found = self._reader.offsets_for_times(wanted, timeout=ENDS_S) if wanted else []
-        for each in found:
-            if each.error is not None:
-                raise KafkaException(each.error)
-        return {TopicPartition(each.topic, each.partition): each.offset for each in found}
+        if not self._asking.acquire(blocking=False):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        try:
+            found = self._reader.offsets_for_times(wanted, timeout=ENDS_S) if wanted else []
+        finally:
+            self._asking.release()
+        return {
+            TopicPartition(each.topic, each.partition): each.offset
+            for each in found
+            if each.error is None
+        }

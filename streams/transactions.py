@@ -7,6 +7,7 @@ read the batch again (`Rewind`), or end the process (`StageLost`).
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,8 @@ class Transactions:
         self._owned: set[TopicPartition] = set()
         self._leader: TopicPartition | None = None
         self._writer: _Writer | None = None
+        self._coming: _Writer | None = None
+        """The next writer, while Kafka is not back yet."""
 
     @property
     def timeout_s(self) -> float:
@@ -76,9 +79,11 @@ class Transactions:
             self._writer = writers[self._leader]
 
     def close(self, partitions: Iterable[TopicPartition]) -> None:
-        """Lets partitions go. No transaction is open then."""
+        """Lets partitions go. No transaction is open then, unless every broker was lost under it:
+        then their heirs wait until the next one begins here, or the broker's timeout ends it."""
         self._owned.difference_update(partitions)
         if self._leader not in self._owned:
+            self._coming = None
             # Only here, where the assignment is known to hold, may another id be fenced.
             self._leader = min(self._owned, default=None)
             self._writer = None if self._leader is None else self._fencing(self._leader)
@@ -90,7 +95,7 @@ class Transactions:
         """
         if self._writer is None or self._leader is None:
             raise Rewind(f"{self._stage} owns no partition any more")
-        if self._writer.has_lost_broker():
+        if self._writer.has_lost_brokers():
             self._writer = self._renewed(self._leader)
         return Transaction(self._writer)
 
@@ -105,16 +110,19 @@ class Transactions:
     def _renewed(self, partition: TopicPartition) -> _Writer:
         """A fresh producer under the same id, which ends what the one before left open.
 
-        One that has outlived its broker can't add offsets any more: librdkafka waits for a change
-        of the coordinator that it knew, for ever (its issue 5511).
+        One that has outlived its only broker can't add offsets any more: librdkafka waits for a
+        change of the coordinator that it knew, whatever the timeout (its issues 5456 and 5511).
         """
-        writer = self._opened(partition)
+        # The same one at every try: each goes on with its beginning behind our back, and one that
+        # came through late would fence the one that writes by then.
+        writer = self._coming = self._coming or self._opened(partition)
         try:
             writer.begin(RENEW_S)
         except KafkaException as error:
             if error.args[0].retriable():
                 raise Rewind(f"Kafka is not back yet: {error.args[0].str()}") from error
             raise StageLost(f"{self._stage} can't go on: {error.args[0].str()}") from error
+        self._coming = None
         log.info("%s writes through a new connection", self._stage)
         return writer
 
@@ -124,28 +132,31 @@ class Transactions:
 
 
 class _Writer:
-    """A transactional producer, and whether it has lost a broker since it was made."""
+    """A transactional producer, and whether it has lost every broker since it began."""
 
     def __init__(self, options: Options) -> None:
-        self._lost = False
-        self.producer = Producer({**options, "error_cb": self._heard}, logger=log)
+        # The callback knows this, and not the writer: in a circle with the producer it would keep
+        # it alive until a collection of cycles, which seldom comes.
+        self._lost = lost = threading.Event()
+
+        def on_error(error: KafkaError) -> None:
+            # One connection of several may come and go without a loss.
+            if error.code() == KafkaError._ALL_BROKERS_DOWN:
+                lost.set()
+
+        self.producer = Producer({**options, "error_cb": on_error}, logger=log)
 
     def begin(self, timeout_s: float) -> None:
         """Ends what its id has left open, and may write then. Raises `KafkaException`."""
         self.producer.init_transactions(timeout_s)
         # On its way there it may have knocked at an address where nobody listens.
         self.producer.poll(0)
-        self._lost = False
+        self._lost.clear()
 
-    def has_lost_broker(self) -> bool:
+    def has_lost_brokers(self) -> bool:
         """Whether it has; asks for what librdkafka has heard meanwhile."""
         self.producer.poll(0)
-        return self._lost
-
-    def _heard(self, error: KafkaError) -> None:
-        # One connection of several may come and go without a loss.
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._lost = True
+        return self._lost.is_set()
 
 
 class Transaction:
@@ -184,7 +195,7 @@ class Transaction:
                     return
                 except BufferError:
                     producer.poll(0.05)
-                    self._check_broker()
+                    self._check_brokers()
         except (KafkaException, SystemError) as error:
             raise self._judged(error) from error
 
@@ -200,7 +211,7 @@ class Transaction:
 
     def abort(self, why: str) -> Exception:
         """Takes everything back, and gives the error to raise: the batch has to come again."""
-        if not self._begun or self._writer.has_lost_broker():
+        if not self._begun or self._writer.has_lost_brokers():
             return Rewind(why)  # whoever writes next under this id ends what is open
         return _abort(self._producer, why)
 
@@ -215,27 +226,30 @@ class Transaction:
         # waits for pending offsets, and then must find all that they stand for.
         give_up_at = time.monotonic() + CALL_S
         while producer.flush(LOOK_S):
-            self._check_broker()
+            self._check_brokers()
             if time.monotonic() > give_up_at:
                 raise _abort(producer, "the broker did not take the records in time")
-        self._check_broker()
+        self._check_brokers()
         if offsets:
             reached = [Offset(*partition, offset) for partition, offset in offsets.items()]
             _repeat(lambda: producer.send_offsets_to_transaction(reached, group_metadata, CALL_S))
         _repeat(lambda: producer.commit_transaction(CALL_S))
 
-    def _check_broker(self) -> None:
-        """Raises `Rewind` where a broker was lost: the next transaction takes this one back."""
-        if self._writer.has_lost_broker():
-            raise Rewind("a broker was lost under the transaction")
+    def _check_brokers(self) -> None:
+        """Raises `Rewind` where every broker was lost: the next writer takes this one back."""
+        if self._writer.has_lost_brokers():
+            raise Rewind("Kafka was lost under the transaction")
 
     def _judged(self, error: Exception) -> Exception:
         # A fatal error can come up in the middle of telling of deliveries; then Python says that
         # the callback returned "with an exception set", and the error is the cause.
         cause = error.__cause__ if isinstance(error, SystemError) else error
-        if isinstance(cause, KafkaException):
-            return _verdict(self._producer, cause.args[0])
-        return error
+        if not isinstance(cause, KafkaException):
+            return error
+        reason: KafkaError = cause.args[0]
+        if reason.txn_requires_abort() and not reason.fatal() and self._writer.has_lost_brokers():
+            return Rewind(reason.str())  # nothing was committed; the next writer takes it back
+        return _verdict(self._producer, reason)
 
 
 def _repeat(call: Callable[[], object]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -251,7 +251,7 @@ async def test_a_source_that_hangs_in_a_call_ends_the_process(
         finally:
             stage.blocks = False
             stage.back.set()
-    assert why.startswith("hung hangs in a call of Kafka's client")
+    assert why.startswith("hung hangs in its Kafka client")
 
 
 async def test_a_stage_may_take_its_time_to_take_partitions_over(
@@ -260,29 +260,44 @@ async def test_a_stage_may_take_its_time_to_take_partitions_over(
     stage = TakingOver("taking")
     async with working(broker, tmp_path, stage, owns=False) as worker:
         try:
-            await eventually(lambda: stage.source.taking_over)
+            await eventually(lambda: stage.source.rebalancing)
             assert not await ends_in_time(broker, worker, Metrics())
         finally:
             stage.back.set()
         await eventually(lambda: PLACE in stage.source.owned)
-        assert not stage.source.taking_over
+        assert not stage.source.rebalancing
+
+
+async def test_a_client_that_does_not_get_through_ends_the_process_while_others_do(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with working(broker, tmp_path, Idle("cut")) as worker:
+
+        async def cut_off(function: Callable[[Consumer], Any]) -> Any:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+        monkeypatch.setattr(worker.sources["cut"], "call", cut_off)
+        async with asyncio.timeout(SOON_S):
+            why = await watch(worker, LogEnds(broker.options), Metrics(), PATIENCE_S)
+        monkeypatch.undo()
+    assert why.startswith("cut hangs in its Kafka client")
 
 
 async def test_patience_begins_anew_when_kafka_comes_back(
     broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with working(broker, tmp_path, Idle("idle")) as worker:
-        source = worker.sources["idle"]
-        asks, since = source.call, time.monotonic()
+        ends, since = LogEnds(broker.options), time.monotonic()
+        asked = ends.of
 
-        async def away_at_first(function: Callable[[Consumer], Any]) -> Any:
+        def away_at_first(partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
             if time.monotonic() - since < 2 * PATIENCE_S:
                 raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-            return await asks(function)
+            return asked(partitions)
 
-        monkeypatch.setattr(source, "call", away_at_first)
+        monkeypatch.setattr(ends, "of", away_at_first)
         async with asyncio.timeout(2 * SOON_S):
-            await watch(worker, LogEnds(broker.options), Metrics(), PATIENCE_S)
+            await watch(worker, ends, Metrics(), PATIENCE_S)
         assert time.monotonic() - since > 3 * PATIENCE_S
 
 
