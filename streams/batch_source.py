@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, Message
 from confluent_kafka import TopicPartition as Assigned
 from mode import Service
 
@@ -25,7 +25,8 @@ from infra.telemetry.metrics import Metrics
 from schemas.failures import Unavailable
 from sinks.port import TopicPartition
 from streams.backoff import Backoff
-from streams.batch import Batch, Rewind, StageLost
+from streams.batch import Batch, Rewind
+from streams.messages import by_partition, is_record
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -219,12 +220,12 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         messages = self._poll()
         if self._rebalanced:
             # The records may belong to another worker by now; whoever has them reads them again.
-            self._seek_back(_by_partition(messages))
+            self._seek_back(by_partition(messages))
             if messages:
                 self._aborted["rebalanced"].inc()
             return
         if messages or self._is_due():
-            self._hand_over(Batch(_by_partition(messages), metadata, time.time_ns() // 1000))
+            self._hand_over(Batch(by_partition(messages), metadata, time.time_ns() // 1000))
 
     def _poll(self) -> list[Message]:
         first = self._consumer.poll(self._poll_s())
@@ -252,7 +253,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         if error is not None and error.code() == KafkaError._PARTITION_EOF:
             self._ends[TopicPartition(message.topic(), message.partition())] = message.offset()
             return False
-        return _is_record(message)
+        return is_record(message)
 
     def _poll_s(self) -> float:
         wake_at_us = self._listener.wake_at_us()
@@ -308,7 +309,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         if left > 0:
             message = self._consumer.poll(min(left, 0.1))
             if message is not None and self._is_record(message):
-                self._seek_back(_by_partition([message]))
+                self._seek_back(by_partition([message]))
             return
         self._resume_at = 0.0
         if self._needs_others:
@@ -361,45 +362,6 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._consumer.incremental_unassign(partitions)
         if gone:
             log.info("%s %s %s", self.name, "lost" if lost else "gives up", _listed(gone))
-
-
-def _is_record(message: Message) -> bool:
-    error = message.error()
-    if error is None:
-        return True
-    if error.fatal() or error.code() in (KafkaError._FENCED, KafkaError._FATAL):
-        raise StageLost(f"the consumer was fenced: {error.str()}")
-    if error.retriable() or error.code() in PASSING:
-        log.warning("consumer: %s", error.str())
-        return False
-    raise KafkaException(error)
-
-
-PASSING = frozenset(
-    (
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TRANSPORT,
-        KafkaError._MAX_POLL_EXCEEDED,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.UNKNOWN_MEMBER_ID,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-    )
-)
-"""Conditions that librdkafka mends by itself."""
-
-
-def _by_partition(messages: Sequence[Message]) -> dict[TopicPartition, list[Message]]:
-    grouped: dict[TopicPartition, list[Message]] = {}
-    for message in messages:
-        place = (message.topic(), message.partition())
-        records = grouped.get(place)  # type: ignore[call-overload]  # a named tuple is its tuple
-        if records is None:
-            grouped[TopicPartition(*place)] = [message]
-        else:
-            records.append(message)
-    return grouped
 
 
 def _listed(partitions: Sequence[TopicPartition]) -> str:

@@ -19,8 +19,8 @@ from schemas.records import KnowledgeDocument
 from schemas.topics import KNOWLEDGE
 from schemas.wire import TopicWire
 from streams.backoff import Backoff
-from streams.batch_source import PASSING
 from streams.kafka_options import KafkaOptions
+from streams.messages import PASSING
 from streams.restore import read_to_end
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
 
 from streams.batch import StageLost
-from streams.batch_source import PASSING
 from streams.kafka_options import KafkaOptions
+from streams.messages import PASSING
 from streams.state import PartitionState
 
 SILENCE_S = 30.0
