@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as Assigned
 
 from benchmarks.commands import WORKLOADS, submit
+from benchmarks.reading import committed_reader
 from benchmarks.workers import worker
 from infra.schema_registry import SchemaRegistry
 from parley.sending import Sending
@@ -135,10 +136,7 @@ def _await_events(
 
 
 def _reader(addresses: dict[str, str], starts: dict[int, int]) -> Consumer:
-    options = KafkaOptions(addresses["kafka"])
-    consumer = Consumer({**options.for_reader(committed=True), "enable.partition.eof": False})
-    consumer.assign([Assigned(EVENTS.name, p, offset) for p, offset in starts.items()])
-    return consumer
+    return committed_reader(KafkaOptions(addresses["kafka"]), EVENTS.name, starts)
 
 
 def _ends(addresses: dict[str, str]) -> dict[int, int]:

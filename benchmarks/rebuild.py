@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,6 +23,7 @@ from rich.table import Table
 
 from benchmarks.broker import fresh_broker
 from benchmarks.commands import TENANT, Seal, whole_conversation
+from benchmarks.processes import running
 from infra.keys import open_sealer
 from infra.schema_registry import SchemaRegistry
 from infra.settings import load_settings
@@ -108,10 +105,12 @@ def rebuild(addresses: dict[str, str], folder: Path, copy: str, events: int) -> 
     partitions = [Assigned(EVENTS.name, p) for p in range(EVENTS.partitions)]
     ends = {p.partition: consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions}
     began = time.monotonic()
-    with _running(addresses, folder, arguments) as process:
+    command = (sys.executable, "-m", "parley", *arguments, "--data", str(folder))
+    log = folder / "bench.log"
+    with running(command, log, env=_environment(addresses)) as process:
         while not _reached(consumer, partitions, ends):
             if process.poll() is not None or time.monotonic() - began > GIVE_UP_S:
-                raise SystemExit(f"{copy} was not built: see {folder / 'bench.log'}")
+                raise SystemExit(f"{copy} was not built: see {log}")
             time.sleep(0.2)
         seconds = time.monotonic() - began
         memory_mb = psutil.Process(process.pid).memory_info().rss / 2**20
@@ -124,29 +123,13 @@ def _reached(consumer: Consumer, partitions: list[Assigned], ends: dict[int, int
     return all(each.offset >= ends[each.partition] for each in found)
 
 
-@contextmanager
-def _running(
-    addresses: dict[str, str], folder: Path, arguments: Sequence[str]
-) -> Iterator[subprocess.Popen[bytes]]:
-    env = {
-        **os.environ,
+def _environment(addresses: dict[str, str]) -> dict[str, str]:
+    return {
         "PARLEY_KAFKA__BOOTSTRAP_SERVERS": addresses["kafka"],
         "PARLEY_REGISTRY__URL": addresses["registry"],
         "PARLEY_REDIS__URL": addresses["redis"],
         "PARLEY_CLICKHOUSE__URL": "http://127.0.0.1:0",
     }
-    command = (sys.executable, "-m", "parley", *arguments, "--data", str(folder))
-    with (folder / "bench.log").open("ab") as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def main() -> None:

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
-from confluent_kafka import Consumer, Producer
-from confluent_kafka import TopicPartition as Assigned
+from confluent_kafka import Producer
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.broker import fresh_broker
 from benchmarks.commands import submit
+from benchmarks.reading import committed_reader
 from benchmarks.workers import worker
 from infra.schema_registry import SchemaRegistry
 from schemas.topics import COMMANDS, EVENTS, conversation_key
@@ -48,9 +48,8 @@ class Traffic:
         options = KafkaOptions(addresses["kafka"])
         self._wire = TopicWire(COMMANDS, SchemaRegistry(addresses["registry"]))
         self._producer = Producer(options.for_producer())
-        reader = options.for_reader(committed=True)
-        self._reader = Consumer({**reader, "enable.partition.eof": False})
-        self._reader.assign([Assigned(EVENTS.name, p, 0) for p in range(EVENTS.partitions)])
+        starts = dict.fromkeys(range(EVENTS.partitions), 0)
+        self._reader = committed_reader(options, EVENTS.name, starts)
         self._run = f"{time.time_ns():x}"
         self._sent: dict[bytes, float] = {}
         self._took: list[tuple[float, float]] = []

@@ -90,8 +90,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._rebalanced = False
         self._backoff = Backoff()
         self._resume_at = 0.0
-        self._needs_others = False
-        self._excused_at = -math.inf
+        self._excused_until = -math.inf
         self.rebalancing = False
         """Whether partitions come or go, which may take as long as a restore."""
         self._say_away_at = 0.0
@@ -158,7 +157,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
 
         Waiting for Kafka alone is no excuse.
         """
-        return self._listener.away or self._needs_others or self._excused_at >= since
+        return self._listener.away or self._excused_until >= since
 
     def progress(self, partition: TopicPartition, committed: int) -> int:
         """How far the stage is done with a partition, given its committed offset.
@@ -279,10 +278,9 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
             case Rewind() as again:
                 reason = self._reason(again)
                 self._aborted[reason].inc()
-                self._needs_others = reason == "unavailable"
-                if self._needs_others:
-                    self._excused_at = time.monotonic()
                 self._pause(batch)
+                if reason == "unavailable":
+                    self._excused_until = self._resume_at
             case outcome:
                 raise outcome
 
@@ -312,9 +310,6 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
                 self._seek_back(by_partition([message]))
             return
         self._resume_at = 0.0
-        if self._needs_others:
-            self._excused_at = time.monotonic()
-            self._needs_others = False
         self._consumer.resume([Assigned(*p) for p in self._owned])
 
     def _seek_back(self, messages: dict[TopicPartition, list[Message]]) -> None:

@@ -52,23 +52,26 @@ class _StageWatch:
         self._metrics = metrics
         self._patience_s = patience_s
         self._since: dict[TopicPartition, tuple[int, float]] = {}
-        self._heard_at = self._looked_at = time.monotonic()
+        self._heard_at = time.monotonic()
 
     async def look(self, ends: Mapping[TopicPartition, int] | None) -> str:
         """A sentence if the stage is stuck, else nothing. No `ends`: the broker is away."""
+        if ends is None:
+            return self._excused()
         try:
-            done = None if ends is None else await self._done(ends)
+            done = await self._done(ends)
         except _NoAnswer:
-            if not self._source.rebalancing:
-                return self._silent()
-            done = None
-        looked_at, self._looked_at = self._looked_at, time.monotonic()
-        self._heard_at = self._looked_at
-        if done is None or ends is None or self._source.was_excused(looked_at):
-            # Nobody makes progress now, and it is nobody's fault.
-            self._since.clear()
-            return ""
+            return self._excused() if self._source.rebalancing else self._silent()
+        if self._source.was_excused(self._heard_at):
+            return self._excused()
+        self._heard_at = time.monotonic()
         return self._judged(done, ends)
+
+    def _excused(self) -> str:
+        """Nobody makes progress now, and it is nobody's fault: patience begins anew."""
+        self._heard_at = time.monotonic()
+        self._since.clear()
+        return ""
 
     async def _done(self, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """How far the stage is done with each partition. Raises `_NoAnswer`."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -13,14 +11,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TypeAlias
 
 import psutil
 from confluent_kafka import Consumer, Producer
-from confluent_kafka import TopicPartition as Assigned
 
 from benchmarks.peers.contenders import Contender
 from benchmarks.peers.work import PARTITIONS, Folded, job, prepared, said, sink_of, topic_of
+from benchmarks.processes import Process, running
+from benchmarks.reading import committed_reader
 from infra.schema_registry import SchemaRegistry
 from schemas.topics import conversation_key
 from schemas.wire import TopicWire
@@ -30,8 +28,6 @@ GIVE_UP_S = 300.0
 WARM_UP = 300
 """Records of a latency run, after the first events came, that do not count: a JVM is compiling."""
 CONVERSATIONS_LIGHT = 50
-
-Process: TypeAlias = "subprocess.Popen[bytes]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +104,7 @@ class Course:
         with ExitStack() as stack:
             argv = contender.argv(file)
             cores = self._cores[:workers]
-            processes = [stack.enter_context(_running(argv, core, log)) for core in cores]
+            processes = [stack.enter_context(running(argv, log, core=core)) for core in cores]
             try:
                 yield processes
             except TimeoutError:
@@ -116,10 +112,7 @@ class Course:
                 raise SystemExit(f"{contender.name} did not do its work:\n{last}") from None
 
     def _reader(self, topic: str) -> Consumer:
-        options = self._options.for_reader(committed=True, group=f"count-{topic}")
-        consumer = Consumer({**options, "enable.partition.eof": False})
-        consumer.assign([Assigned(topic, p, 0) for p in range(PARTITIONS)])
-        return consumer
+        return committed_reader(self._options, topic, dict.fromkeys(range(PARTITIONS), 0))
 
     def _followed(
         self, contender: str, topic: str, wanted: int, processes: Sequence[Process]
@@ -187,27 +180,6 @@ class _Pace:
         key = conversation_key(record.tenant_id, record.conversation_id)
         self._producer.produce(self._said.topic.name, self._said.encode(record), key)
         self._producer.poll(0)
-
-
-@contextmanager
-def _running(argv: Sequence[str], core: int, log: Path) -> Iterator[Process]:
-    """A process on one core, until the block ends."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            argv,
-            stdout=output,
-            stderr=output,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-        )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _check(processes: Sequence[Process], give_up_at: float) -> None:
