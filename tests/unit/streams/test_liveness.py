@@ -29,7 +29,7 @@ from streams.worker import Reading, Worker
 
 PLACE = TopicPartition("parley.events.v1", 0)
 RECORDS = 100
-PATIENCE_S = 0.4
+PATIENCE_S = 0.8
 SOON_S = 8 * PATIENCE_S
 """A stuck stage is noticed long before that, also on a busy machine."""
 
