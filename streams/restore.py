@@ -44,12 +44,13 @@ def read_to_end(
         return
     ends = _ends(topic, list(starts), options)
     open_partitions = {p for p in starts if starts[p] < ends[p]}
-    reader = Consumer(options.for_reader(committed=True))
+    # The broker answers at once that a partition ends, instead of waiting half a second for more.
+    reader = Consumer({**options.for_reader(committed=True), "fetch.wait.max.ms": 10})
     try:
         reader.assign([Assigned(topic, p, starts[p]) for p in open_partitions])
         heard_at = time.monotonic()
         while open_partitions:
-            stretches = _stretches(reader.consume(5000, 0.1))
+            stretches = _stretches(_at_hand(reader))
             # An error that the client mends by itself, for ever perhaps, is no sign of life.
             if stretches:
                 heard_at = time.monotonic()
@@ -61,6 +62,12 @@ def read_to_end(
                     open_partitions.discard(partition)
     finally:
         reader.close()
+
+
+def _at_hand(reader: Consumer) -> list[Message]:
+    """What is there; waits a little where that is nothing. `consume` would wait for a full batch."""
+    first = reader.poll(0.1)
+    return [] if first is None else [first, *reader.consume(5000, 0)]
 
 
 def _ends(topic: str, partitions: list[int], options: KafkaOptions) -> dict[int, int]:

@@ -27,6 +27,7 @@ CALL_S = 10.0
 GIVE_UP_S = 30.0
 """A call is repeated for so long. In a commit the stage's own bound on a batch comes first."""
 RENEW_S = 2.0
+ASK_AGAIN_S = 0.05
 LOOK_S = 0.25
 
 OnDelivery = Callable[[KafkaError | None, Message], None]
@@ -148,10 +149,24 @@ class _Writer:
 
     def begin(self, timeout_s: float) -> None:
         """Ends what its id has left open, and may write then. Raises `KafkaException`."""
-        self.producer.init_transactions(timeout_s)
+        give_up_at = time.monotonic() + timeout_s
+        # librdkafka asks for the coordinator before it has a connection, and again half a second
+        # later; being called again it asks at once. A request that is out is never repeated.
+        while not self._has_begun(give_up_at):
+            pass
         # On its way there it may have knocked at an address where nobody listens.
         self.producer.poll(0)
         self._lost.clear()
+
+    def _has_begun(self, give_up_at: float) -> bool:
+        left_s = give_up_at - time.monotonic()
+        try:
+            self.producer.init_transactions(max(0.0, min(left_s, ASK_AGAIN_S)))
+        except KafkaException as error:
+            if left_s <= ASK_AGAIN_S or not error.args[0].retriable():
+                raise
+            return False
+        return True
 
     def has_lost_brokers(self) -> bool:
         """Whether it has; asks for what librdkafka has heard meanwhile."""

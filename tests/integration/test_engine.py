@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import statistics
 import time
 import uuid
 import weakref
@@ -49,6 +50,7 @@ from schemas.records import DeadLetter
 from schemas.topics import COMMANDS, CONVERSATIONS, DEAD_LETTERS, EVENTS, RECORD_BYTES_MAX
 from sinks.port import TopicPartition
 from streams.batch import Rewind, StageLost
+from streams.restore import read_to_end
 from streams.transactions import Outgoing, Transactions
 
 pytestmark = pytest.mark.stack
@@ -214,6 +216,22 @@ def test_who_takes_a_partition_over_ends_the_writing_of_the_one_before(place: Pl
         write(before, value)
     assert told == [True, False]
     write(heir, value)
+
+
+def test_a_partition_is_taken_over_without_waiting_for_a_timer(place: Place) -> None:
+    """Its conversations stand still meanwhile. librdkafka knows two timers of half a second."""
+    partition = TopicPartition(place.named(COMMANDS).name, 0)
+    snapshots = place.named(CONVERSATIONS).name
+    starts = dict.fromkeys(range(CONVERSATIONS.partitions), 0)
+    took_s = []
+    for _ in range(6):
+        began = time.monotonic()
+        heir = Transactions(f"{place.prefix}fencing", place.options)
+        heir.open([partition])
+        list(read_to_end(snapshots, starts, place.options))
+        took_s.append(time.monotonic() - began)
+        write(heir, Outgoing(snapshots, b"demo:c-1", b"v"))
+    assert statistics.median(took_s[1:]) < 0.4, took_s  # the first one has nothing to read
 
 
 def test_the_heir_of_one_partition_waits_for_no_transaction_of_another(place: Place) -> None:

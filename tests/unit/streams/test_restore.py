@@ -34,6 +34,9 @@ class Complaining:
     def assign(self, partitions: list[Any]) -> None:
         """Has them, and gets nothing of them."""
 
+    def poll(self, timeout_s: float) -> Any:
+        return Unreachable()
+
     def consume(self, most: int, timeout_s: float) -> list[Any]:
         return [Unreachable()]
 
