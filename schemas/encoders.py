@@ -143,7 +143,7 @@ class ItemsEncoderText(EncoderText):
     def encode(values):
         if not values:
             return NO_MORE
-        parts = [number(len(values))]
+        parts = [SHORT[n] if (n := len(values)) < 8192 else number(n)]
         for value in values:
             if not (type(v0 := value) is int):
                 raise Misfit
@@ -157,7 +157,7 @@ class ItemsEncoderText(EncoderText):
             "def encode(values):\n"
             "    if not values:\n"
             "        return NO_MORE\n"
-            "    parts = [number(len(values))]\n"
+            f"    parts = [SHORT[n] if (n := len(values)) < {SHORT_END} else number(n)]\n"
             "    for value in values:\n"
             f"{self._refusal('        ')}"
             f"        parts += {self._tuple('        ')}\n"

@@ -28,12 +28,12 @@ def is_command_id(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
-def derived_id(*parts: str | int) -> str:
+def derived_id(*parts: str) -> str:
     """UUID version 5 over the parts (RFC 9562, section 5.5), in its text form.
 
     The parts are joined with a separator that none of our ids can contain.
     """
-    return str(uuid5(_NAMESPACE, _SEPARATOR.join(map(str, parts))))
+    return str(uuid5(_NAMESPACE, _SEPARATOR.join(parts)))
 
 
 def client_command_id(
@@ -51,7 +51,7 @@ def internal_command_id(
     tenant_id: str, conversation_id: str, origin: str, causation: str, step: str, ordinal: int = 0
 ) -> str:
     """The id of a stage's command. `origin` is the stage, `causation` the record it acts upon."""
-    return derived_id("stage", tenant_id, conversation_id, origin, causation, step, ordinal)
+    return derived_id("stage", tenant_id, conversation_id, origin, causation, step, str(ordinal))
 
 
 def event_id(command: str, body_hmac: bytes | None, ordinal: int) -> str:
@@ -60,9 +60,9 @@ def event_id(command: str, body_hmac: bytes | None, ordinal: int) -> str:
     The same client command with another body is another cause, since it leads to a rejection.
     """
     body = "" if body_hmac is None else body_hmac.hex()
-    return derived_id("event", command, body, ordinal)
+    return derived_id("event", command, body, str(ordinal))
 
 
 def turn_id(tenant_id: str, conversation_id: str, message_seq: int) -> str:
     """The id of the turn that answers a message."""
-    return derived_id("turn", tenant_id, conversation_id, message_seq)
+    return derived_id("turn", tenant_id, conversation_id, str(message_seq))

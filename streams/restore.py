@@ -65,7 +65,7 @@ def read_to_end(
 
 
 def _at_hand(reader: Consumer) -> list[Message]:
-    """What is there; waits a little where that is nothing. `consume` would wait for a full batch."""
+    """What is there; waits for the first only, where `consume` would wait for a full batch."""
     first = reader.poll(0.1)
     return [] if first is None else [first, *reader.consume(5000, 0)]
 

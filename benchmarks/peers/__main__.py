@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -75,7 +76,7 @@ def measure(
     """Everybody in turn, as often as asked; then the curve, then one worker and two."""
     status("filling the topic")
     fill(addresses, SOURCE, chosen.records, chosen.conversations)
-    course = Course(addresses, SOURCE, folder)
+    course = Course(addresses, SOURCE, folder, chosen.cores)
     contenders = [c for c in CONTENDERS if not chosen.only or c.name in chosen.only]
     report = Report([], {}, [])
     if EVERYBODY in chosen.what:
@@ -106,14 +107,17 @@ def _point(course: Course, line: str, contender: Contender, chosen: argparse.Nam
 def main() -> None:
     """Runs everybody in turn, as often as asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.add_argument("--records", type=int, default=200_000)
-    parser.add_argument("--conversations", type=int, default=5_000)
+    parser.add_argument("--records", type=int, default=600_000)
+    parser.add_argument("--conversations", type=int, default=20_000)
     parser.add_argument("--light", type=int, default=400, help="records of each latency run")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT, metavar="WHAT")
     parser.add_argument("--only", action="append", choices=[c.name for c in CONTENDERS])
     parser.add_argument("--out", type=Path, default=OUT)
     chosen = parser.parse_args()
+    chosen.cores = sorted(os.sched_getaffinity(0), reverse=True)
+    if len(chosen.cores) > 1:  # the broker and the reader leave the contender's core alone
+        os.sched_setaffinity(0, chosen.cores[1:])
     console = Console(stderr=True)
     with (
         console.status("starting Kafka and the registry") as status,

@@ -9,6 +9,7 @@ from typing import Any
 
 import fastavro
 
+BATCH_MAX = 20_000
 LAST = 8
 WIRE_BYTES = 5
 

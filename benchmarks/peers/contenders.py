@@ -56,13 +56,13 @@ CONTENDERS = (
     OURS,
     Contender("ours, bare work", _module("ours", "--bare")),
     CEILING,
-    Contender("Quix Streams", _quix, share=0.25),
-    Contender("Bytewax", _bytewax, share=0.25),
+    Contender("Quix Streams", _quix, share=0.5),
+    Contender("Bytewax", _bytewax, share=0.5),
     Contender("stock Faust", _module("stock_faust"), share=0.1),
     Contender("Kafka Streams (JVM)", _kafka_streams(100)),
 )
 
-BATCHES = (10, 100, 1000, 5000)
+BATCHES = (10, 100, 1000, 20_000)
 COMMITS_MS = (10, 30, 100, 1000)
 LINES = (
     Line(

@@ -13,9 +13,7 @@ from typing import Any
 import fastavro
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from benchmarks.peers.avro import LAST, WIRE_BYTES, AvroJob
-
-BATCH_MAX = 5000
+from benchmarks.peers.avro import BATCH_MAX, LAST, WIRE_BYTES, AvroJob
 
 
 def main() -> None:

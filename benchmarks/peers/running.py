@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import time
@@ -59,13 +58,15 @@ class Latency:
 
 
 class Course:
-    """A broker with the input on it, and a folder for what contenders leave behind."""
+    """A broker with the input on it, a folder for what contenders leave behind, and their cores."""
 
-    def __init__(self, addresses: dict[str, str], source: str, folder: Path) -> None:
+    def __init__(
+        self, addresses: dict[str, str], source: str, folder: Path, cores: Sequence[int]
+    ) -> None:
         self._addresses = addresses
         self._source = source
         self._folder = folder
-        self._cores = sorted(os.sched_getaffinity(0), reverse=True)
+        self._cores = cores
         self._names = (f"run-{number}" for number in count())
 
     def throughput(self, contender: Contender, records: int, workers: int = 1) -> Run:

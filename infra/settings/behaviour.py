@@ -120,7 +120,7 @@ class StageSettings(Section):
     )
     session_timeout_ms: int = setting(6000, "a silent worker is replaced", "ms", ge=100)
     heartbeat_ms: int = setting(1000, "heartbeats of the classic protocol", "ms", ge=10)
-    batch_max: int = setting(5000, "records of one batch", ge=1)
+    batch_max: int = setting(20_000, "records of one batch at most", ge=1)
     pace_ms: int = setting(15, "busy conversations are decided at this distance", "ms", ge=0)
     linger_ms: float = setting(0.0, "producers wait for more records", "ms", ge=0)
     transaction_timeout_ms: int = setting(10_000, "open transactions end", "ms", ge=1000, le=15_000)

@@ -27,19 +27,19 @@ from schemas.identifiers import (
 )
 from schemas.topics import conversation_key
 
-parts = st.lists(st.text(max_size=30) | st.integers(), min_size=1, max_size=5)
+parts = st.lists(st.text(max_size=30), min_size=1, max_size=5)
 
 
 @settings(deadline=None)
 @given(parts)
-def test_a_derived_id_is_the_standard_librarys_uuid5(values: list[str | int]) -> None:
-    name = "\x1f".join(map(str, values))
+def test_a_derived_id_is_the_standard_librarys_uuid5(values: list[str]) -> None:
+    name = "\x1f".join(values)
     assert derived_id(*values) == str(uuid5(UUID(str(identifiers._NAMESPACE)), name))
 
 
 @settings(deadline=None)
 @given(parts)
-def test_a_derived_id_has_the_bits_of_version_5(values: list[str | int]) -> None:
+def test_a_derived_id_has_the_bits_of_version_5(values: list[str]) -> None:
     parsed = UUID(derived_id(*values))
     assert (parsed.version, parsed.variant) == (5, RFC_4122)
     assert is_command_id(str(parsed))
@@ -59,14 +59,14 @@ def test_ids_of_this_platform_never_change() -> None:
 
 def test_every_id_is_derived_from_what_caused_it() -> None:
     hmac = bytes(range(16))
-    assert event_id("a", hmac, 3) == derived_id("event", "a", hmac.hex(), 3)
-    assert event_id("a", None, 0) == derived_id("event", "a", "", 0)
-    assert turn_id("demo", "c", 7) == derived_id("turn", "demo", "c", 7)
+    assert event_id("a", hmac, 3) == derived_id("event", "a", hmac.hex(), "3")
+    assert event_id("a", None, 0) == derived_id("event", "a", "", "0")
+    assert turn_id("demo", "c", 7) == derived_id("turn", "demo", "c", "7")
     assert client_command_id("t", "c", "p", "m", "Say") == derived_id(
         "client", "t", "c", "p", "m", "Say"
     )
     assert internal_command_id("t", "c", "o", "w", "s", 2) == derived_id(
-        "stage", "t", "c", "o", "w", "s", 2
+        "stage", "t", "c", "o", "w", "s", "2"
     )
 
 

@@ -68,12 +68,12 @@ class ConversationLog:
     def _envelope(self) -> Envelope:
         seq = len(self.events) + 1
         return Envelope(
-            event_id=derived_id("event", self.tenant, self.conversation, seq),
+            event_id=derived_id("event", self.tenant, self.conversation, str(seq)),
             tenant_id=self.tenant,
             conversation_id=self.conversation,
             seq=seq,
             occurred_at=self.start_us + seq * 1000,
-            command_id=derived_id("command", self.tenant, self.conversation, seq),
+            command_id=derived_id("command", self.tenant, self.conversation, str(seq)),
             causation_id=None,
             correlation_id="corr",
             traceparent=None,
