@@ -11,7 +11,11 @@ from typing import Any
 def write_text(path: Path, text: str) -> None:
     """Replaces a file in one step; readers see the old or the new content."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(text)
+    try:
+        scratch.write_text(text)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
     scratch.replace(path)
 
 

@@ -24,11 +24,20 @@ def bound(path: Path, largest_bytes: int = LARGEST_BYTES) -> None:
     try:
         if path.stat().st_size <= largest_bytes:
             return
-        shutil.copyfile(path, _older(path))
+        _keep_older(path)
         with path.open("r+b") as file:
             file.truncate(0)
     except FileNotFoundError:
         return
+
+
+def _keep_older(path: Path) -> None:
+    try:
+        shutil.copyfile(path, _older(path))
+    except FileNotFoundError:
+        raise
+    except OSError:  # no room for both: then this one makes some
+        _older(path).unlink(missing_ok=True)
 
 
 def tail(path: Path, start: int = 0, lines: int = 15) -> str:

@@ -5,6 +5,8 @@ It runs in one thread, which must live as long as the parts: they die with it.
 
 from __future__ import annotations
 
+import errno
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +17,17 @@ from infra.local.part import Part
 from infra.local.runner import Runner
 from infra.local.status import PartStatus, State
 
+logger = logging.getLogger(__name__)
+
 _TICK_S = 0.05
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _BOUND_LOGS_EVERY_S = 30.0
 
 Watcher = Callable[[State, tuple[PartStatus, ...]], None]
-"""Called with the state of the whole and of each part, at every change."""
+"""Called with the state of the whole and of each part, at every change.
+
+Where it finds the disk full it is called again, until there is room.
+"""
 
 
 class Supervisor:
@@ -85,9 +93,19 @@ class Supervisor:
 
     def _report(self) -> None:
         parts = tuple(runner.status() for runner in self._runners.values())
-        if (self._state, parts) != self._seen:
-            self._seen = (self._state, parts)
+        if (self._state, parts) == self._seen:
+            return
+        try:
             self._watcher(self._state, parts)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            # The parts have their own ways with a full disk; it must not end them all.
+            if self._seen is not None:
+                logger.warning("the state of the stack can't be written: %s", error.strerror)
+            self._seen = None
+        else:
+            self._seen = (self._state, parts)
 
 
 def check_order(parts: Sequence[Part]) -> None:

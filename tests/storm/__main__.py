@@ -32,7 +32,6 @@ def main() -> int:
     weather = Weather(chosen.seed, chosen.minutes * 60, chosen.conversations, chosen.fault_every)
     console = Console()
     console.print(f"seed [bold]{chosen.seed}[/bold], {chosen.minutes:g} minutes")
-    console.print("[dim]processes are disturbed, the network between them is not[/dim]")
     verdict = _run(weather, console, chosen.out)
     show(verdict, console)
     file = keep(verdict, chosen.out)

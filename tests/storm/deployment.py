@@ -39,25 +39,30 @@ def deployed(folder: Path, provider_url: str) -> Iterator[None]:
     from parley.local_stack import fetch_everything, scatter_ports
 
     from .process import FOLDER
+    from .small_disk import small_disk
 
-    fetch_everything(folder)
-    scatter_ports(folder)
-    (folder / FOLDER).mkdir()
-    (folder / "settings.toml").write_text(SETTINGS.format(provider=provider_url))
-    try:
-        Stack(folder).detach([sys.executable, __file__, str(folder)], tied=True)
-        yield
-    finally:
-        Stack(folder).stop()
+    folder.mkdir()
+    with small_disk(folder):
+        fetch_everything(folder)
+        scatter_ports(folder)
+        (folder / FOLDER).mkdir()
+        (folder / "settings.toml").write_text(SETTINGS.format(provider=provider_url))
+        try:
+            Stack(folder).detach([sys.executable, __file__, str(folder)], tied=True)
+            yield
+        finally:
+            Stack(folder).stop()
 
 
 def main(folder: Path) -> None:
     """Runs the stack in the foreground."""
     from infra.local import Stack, fetch
     from parley.local_parts import Layout, embedded_parts
+    from tests.storm.network import is_installed, with_links
 
     layout = Layout(WORKERS, GATEWAYS, (sys.executable, str(PROCESS)))
-    Stack(folder, embedded_parts(fetch(), folder, layout)).run()
+    parts = embedded_parts(fetch(), folder, layout)
+    Stack(folder, with_links(parts) if is_installed() else parts).run()
 
 
 if __name__ == "__main__":

@@ -16,9 +16,12 @@ import redis
 
 from infra.local import Stack, State
 
+from . import network
 from .deployment import GATEWAYS
+from .network import Ill, Network
 from .process import FOLDER, POINTS
 from .provider import Mood, StormProvider
+from .small_disk import clear, fill, is_small
 
 
 class Kind(StrEnum):
@@ -30,6 +33,8 @@ class Kind(StrEnum):
     EMPTY = "empty"
     DIE_AT = "die at"
     PROVIDER = "provider is"
+    LINK = "link is"
+    FILL = "fill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +77,33 @@ _DECK: tuple[tuple[Kind, str, float], ...] = (
 )
 
 
-def schedule(seed: int, duration_s: float, every_s: float) -> list[Fault]:
-    """Faults about every `every_s`, each kind as often as the others. Equal for equal arguments."""
+# Past the session and past the transaction's timeout here as well: its owner is a zombie then.
+_LINKS: tuple[tuple[Kind, str, float], ...] = (
+    (Kind.LINK, f"{network.KAFKA} {Ill.CUT}", 8.0),
+    (Kind.LINK, f"{network.KAFKA} {Ill.SWALLOWS}", 14.0),
+    (Kind.LINK, f"{network.KAFKA} {Ill.SLOW}", 10.0),
+    (Kind.LINK, f"{network.REDIS} {Ill.CUT}", 5.0),
+    (Kind.LINK, f"{network.REDIS} {Ill.SWALLOWS}", 8.0),
+    (Kind.LINK, f"{network.REDIS} {Ill.SLOW}", 10.0),
+)
+_DISK: tuple[tuple[Kind, str, float], ...] = ((Kind.FILL, "disk", 6.0),)
+
+
+def schedule(
+    seed: int, duration_s: float, every_s: float, *, links: bool, disk: bool
+) -> list[Fault]:
+    """Faults about every `every_s`, each kind as often as the others. Equal for equal arguments.
+
+    `links` and `disk` say whether these can be disturbed here.
+    """
     rng = Random(f"nemesis {seed}")
+    every = (*_DECK, *(_LINKS if links else ()), *(_DISK if disk else ()))
     faults: list[Fault] = []
     deck: list[tuple[Kind, str, float]] = []
     at_s = rng.uniform(0.5, 1.5) * every_s
     while at_s < duration_s:
         if not deck:
-            deck = rng.sample(_DECK, k=len(_DECK))
+            deck = rng.sample(every, k=len(every))
         kind, target, for_s = deck.pop()
         faults.append(Fault(round(at_s, 3), kind, target, for_s))
         at_s += rng.uniform(0.3, 1.7) * every_s
@@ -95,6 +118,10 @@ class Nemesis:
         self._stack = Stack(folder)
         self._provider = provider
         self._said = said
+        api = self._stack.addresses().get(network.NAME, "")
+        self.has_links = bool(api)
+        self._network = Network(api)
+        self.has_small_disk = is_small(folder)
         self._frozen: set[int] = set()
         self._armed: list[Fault] = []
         self.struck = 0
@@ -114,6 +141,9 @@ class Nemesis:
     async def heal(self) -> None:
         """Ends every fault; killed processes are started again by the stack's supervisor."""
         self._provider.mood = Mood.GOOD
+        clear(self._folder)
+        if self.has_links:
+            await self._network.mend()
         for pid in list(self._frozen):
             self._signal(pid, signal.SIGCONT)
         self._frozen.clear()
@@ -151,6 +181,16 @@ class Nemesis:
                 self._provider.mood = Mood(fault.target)
                 await asyncio.sleep(fault.for_s)
                 self._provider.mood = Mood.GOOD
+            case Kind.LINK:
+                link, _, ill = fault.target.partition(" ")
+                self.struck += await self._network.fall_ill(link, Ill(ill))
+                await asyncio.sleep(fault.for_s)
+                await self._network.recover(link, Ill(ill))
+            case Kind.FILL:
+                self.struck += 1
+                await asyncio.to_thread(fill, self._folder)
+                await asyncio.sleep(fault.for_s)
+                clear(self._folder)
 
     async def _freeze(self, fault: Fault) -> bool:
         pid = self._pid(fault.target)

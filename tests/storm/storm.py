@@ -24,6 +24,7 @@ from .customers import Customer, Plan, plans, prefix
 from .deployment import GATEWAYS
 from .history import History, Place
 from .nemesis import Fault, Nemesis, schedule
+from .network import SERVER
 from .oracle import Finding, Rule, judge
 from .provider import StormProvider
 from .world import World, look
@@ -32,12 +33,15 @@ RESTART_S = 60.0
 ARMED_S = 45.0
 """A point in the code that was armed so long before the end must have been reached."""
 
+NO_LINKS = f"not ({SERVER} is not on the PATH) "
+NO_DISK = "not (no filesystem may be mounted) "
+
 Said = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """What a storm is like. Equal weathers have equal loads and faults."""
+    """What a storm is like. Equal weathers have equal loads, and equal faults on equal machines."""
 
     seed: int
     duration_s: float
@@ -106,7 +110,11 @@ class Storm:
         settings = load_settings(self._folder)
         faults = weather.faults
         if faults is None:
-            faults = schedule(weather.seed, weather.duration_s, weather.fault_every_s)
+            links, disk = self._nemesis.has_links, self._nemesis.has_small_disk
+            self._said(f"links are {'' if links else NO_LINKS}disturbed")
+            self._said(f"the disk is {'' if disk else NO_DISK}filled up")
+            every_s = weather.fault_every_s
+            faults = schedule(weather.seed, weather.duration_s, every_s, links=links, disk=disk)
         history = History()
         people = [
             self._person(settings, plan, history)

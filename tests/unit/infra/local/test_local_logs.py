@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+
+import pytest
 
 from infra.local import logs
 
@@ -17,6 +20,21 @@ def test_a_log_that_grew_too_long_goes_on_empty_while_its_writer_keeps_it_open(
         writer.write(b"after\n")
     assert path.read_bytes() == b"after\n"
     assert (tmp_path / "part.log.1").read_bytes() == b"x" * 1000
+
+
+def test_a_log_that_grew_too_long_makes_room_where_there_is_none_to_keep_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:500])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(logs.shutil, "copyfile", half)
+    path = tmp_path / "part.log"
+    path.write_bytes(b"x" * 1000)
+    logs.bound(path, largest_bytes=999)
+    assert path.read_bytes() == b""
+    assert not (tmp_path / "part.log.1").exists()
 
 
 def test_a_log_of_allowed_length_stays(tmp_path: Path) -> None:

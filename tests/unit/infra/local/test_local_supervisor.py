@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -26,9 +27,14 @@ class Running:
         self.state = State.STARTING
         self.parts: dict[str, PartStatus] = {}
         self.order: list[tuple[str, State]] = []
+        self.full = threading.Event()
+        self.refused = 0
         self._supervisor = Supervisor(parts, self._report, self.stop, self.stop_now)
 
     def _report(self, state: State, parts: tuple[PartStatus, ...]) -> None:
+        if self.full.is_set():
+            self.refused += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
         for each in parts:
             if each.name not in self.parts or self.parts[each.name].state is not each.state:
                 self.order.append((each.name, each.state))
@@ -68,6 +74,20 @@ def test_a_part_starts_only_once_the_parts_it_needs_are_ready(tmp_path: Path) ->
         supervised.until_ready()
     order = supervised.order
     assert order.index(("log", State.READY)) < order.index(("worker", State.STARTING))
+
+
+def test_a_full_disk_does_not_end_the_stack_and_the_report_is_made_up_for(tmp_path: Path) -> None:
+    """Where the report goes is on the same disk as everything else."""
+    with running([part("log", tmp_path)]) as (supervised, ended):
+        supervised.until_ready()
+        supervised.full.set()
+        pid = supervised.parts["log"].pid
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: supervised.refused > 1)
+        assert not ended.done()
+        supervised.full.clear()
+        eventually(lambda: supervised.parts["log"].pid not in (0, pid))
+        supervised.until_ready()
 
 
 def test_parts_stop_in_reverse_and_leave_no_process_behind(tmp_path: Path) -> None:
