@@ -123,6 +123,7 @@ def with_links(factories: Sequence[PartFactory]) -> list[PartFactory]:
             log_path=site.log_path(NAME),
             ready=lambda: port_answers(port),
             address=f"http://{HOST}:{port}",
+            env={"LOG_LEVEL": "error"},
         )
 
     def ours(build: PartFactory) -> PartFactory:
