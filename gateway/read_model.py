@@ -13,6 +13,7 @@ import orjson
 from redis.exceptions import RedisError
 
 from schemas.failures import Unavailable
+from sinks.redis.connection import trouble_of
 from sinks.redis.keys import EPOCH, ConversationKeys, conversation_keys, entry_seq
 from sinks.redis.line import Command, Line
 
@@ -173,4 +174,4 @@ def _text(held: Any) -> str:
 
 
 def _away(error: Exception) -> Unavailable:
-    return Unavailable(f"Redis does not answer ({type(error).__name__}): check redis.url")
+    return Unavailable(trouble_of(error))

@@ -22,7 +22,7 @@ from infra.telemetry.health import Health
 from infra.telemetry.metrics import Metrics
 from schemas.failures import Unavailable
 from schemas.topics import EVENTS
-from sinks.redis.connection import open_redis
+from sinks.redis.connection import open_redis, trouble_of
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def redis_answers(settings: RedisSettings) -> Ask:
             async with asyncio.timeout(ANSWER_S), open_redis(settings, connections_max=1) as redis:
                 await redis.ping()
         except (RedisError, OSError) as error:
-            return f"Redis at {place} does not answer ({type(error).__name__}): check redis.url"
+            return trouble_of(error, f"Redis at {place}")
         return None
 
     return trouble

@@ -18,6 +18,7 @@ from schemas.events import Event
 from schemas.failures import Invalid, Unavailable
 from schemas.topics import CONVERSATIONS, EVENTS, conversation_key
 from schemas.wire import TopicWire
+from sinks.redis.connection import trouble_of
 from sinks.redis.keys import FRAME, conversation_keys, entry_seq
 from streams.batch import StageLost
 from streams.decoding import Decoder
@@ -158,7 +159,7 @@ def _stored(
 
 
 def _away(error: Exception) -> Unavailable:
-    return Unavailable(f"Redis does not answer ({type(error).__name__}): check redis.url")
+    return Unavailable(trouble_of(error))
 
 
 def snapshot_key(conversation: Conversation) -> bytes:

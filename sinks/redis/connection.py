@@ -33,6 +33,15 @@ def open_blocking_redis(settings: RedisSettings) -> redis.Redis:
     return redis.Redis.from_pool(redis.BlockingConnectionPool.from_url(settings.url, **options))
 
 
+def trouble_of(error: Exception, place: str = "Redis") -> str:
+    """What an operator should know of an error; not its text, which can repeat what was sent."""
+    if isinstance(error, redis.ResponseError):
+        code = str(error).partition(" ")[0]
+        hint = "its disk is full or broken" if code == "MISCONF" else "its log says why"
+        return f"{place} refuses commands ({code}): {hint}"
+    return f"{place} does not answer ({type(error).__name__}): check redis.url"
+
+
 def _options(settings: RedisSettings, connections_max: int, retry: Any) -> dict[str, Any]:
     """Ours, under those of the settings: every option of a connection and of its pool."""
     options: dict[str, Any] = {
