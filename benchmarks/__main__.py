@@ -19,7 +19,7 @@ from benchmarks.engine import Hop, Throughput, as_row, measure_hop, measure_thro
 def main() -> None:
     """Runs everything once for each repetition."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--conversations", type=int, default=5000, help="per workload")
+    parser.add_argument("--conversations", type=int, default=20_000, help="per workload")
     parser.add_argument("--hops", type=int, default=300, help="commands of the latency run")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each workload")
     parser.add_argument("--any-core", action="store_true", help="do not pin the worker to a core")
@@ -51,7 +51,7 @@ def show(results: list[Throughput], hop: Hop) -> None:
         rates = sorted(r.commands_per_s for r in results if r.workload == workload)
         commands = next(r.commands for r in results if r.workload == workload)
         shown = (rates[0], rates[len(rates) // 2], rates[-1])
-        table.add_row(workload, f"{commands:,}", *(f"{rate:,.0f}" for rate in shown))
+        table.add_row(workload, f"{commands:,.0f}", *(f"{rate:,.0f}" for rate in shown))
     console = Console()
     console.print(table)
     console.print(

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cachetools import TTLCache
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
@@ -26,6 +27,8 @@ _LOG = logging.getLogger(__name__)
 
 NOT_FOUND = frozenset((40401, 40402, 40403, 404))
 COMPATIBILITY = "FULL_TRANSITIVE"
+UNKNOWN_S = 5.0
+UNKNOWN_MAX = 100_000
 
 
 class Incompatible(Exception):
@@ -55,6 +58,7 @@ class SchemaRegistry:
         self._lock = threading.Lock()
         self._ids: dict[str, int] = {}
         self._schemas: dict[int, AvroSchema] = {}
+        self._unknown: TTLCache[int, bool] = TTLCache(UNKNOWN_MAX, UNKNOWN_S)
         self._load()
 
     def __repr__(self) -> str:
@@ -83,14 +87,23 @@ class SchemaRegistry:
         return int(found.schema_id)
 
     def schema_of(self, schema_id: int) -> AvroSchema | None:
-        """The schema of an id; None if the registry has none of this id."""
+        """The schema of an id; None if the registry has none of this id.
+
+        That is taken for true for some seconds: whoever writes with another registry writes
+        thousands of records, and asking for each would take longer than their batch may.
+        """
         known = self._schemas.get(schema_id)
         if known is not None:
             return known
+        with self._lock:
+            if schema_id in self._unknown:
+                return None
         try:
             found = self._client.get_schema(schema_id)
         except SchemaRegistryError as error:
             if error.error_code in NOT_FOUND:
+                with self._lock:
+                    self._unknown[schema_id] = True
                 return None
             raise self._away(error) from error
         except Exception as error:

@@ -30,12 +30,22 @@ class Batch:
     messages: dict[TopicPartition, list[Message]]
     group_metadata: Any
     polled_at_us: int
+    rest: dict[TopicPartition, list[Message]] = field(default_factory=dict)
+    """What the stage gave back: it is read again, after what was done."""
     outcome: BaseException | None = None
     _settled: threading.Event = field(default_factory=threading.Event)
 
     @property
     def size(self) -> int:
         return sum(map(len, self.messages.values()))
+
+    def give_back(self, partition: TopicPartition, done: int) -> None:
+        """Takes a partition's records but for the first `done` out of the batch."""
+        messages = self.messages.pop(partition)
+        if messages[done:]:
+            self.rest[partition] = messages[done:]
+        if done:
+            self.messages[partition] = messages[:done]
 
     def settle(self, outcome: BaseException | None = None) -> None:
         """Ends the batch: None says that it is done for ever."""

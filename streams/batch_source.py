@@ -275,6 +275,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
                 self._backoff.reset()
                 for partition, records in batch.messages.items():
                     self._read[partition] = records[-1].offset() + 1
+                self._seek_back(batch.rest)
             case Rewind() as again:
                 reason = self._reason(again)
                 self._aborted[reason].inc()
@@ -295,7 +296,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._events.put(_nothing)
 
     def _pause(self, batch: Batch) -> None:
-        self._seek_back(batch.messages)
+        self._seek_back({**batch.rest, **batch.messages})
         self._consumer.pause([Assigned(*p) for p in self._owned])
         wait_s = self._backoff.next_s()
         self._resume_at = time.monotonic() + wait_s
@@ -314,6 +315,8 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
 
     def _seek_back(self, messages: dict[TopicPartition, list[Message]]) -> None:
         for partition, records in messages.items():
+            # The end comes again behind them.
+            self._ends.pop(partition, None)
             if partition in self._owned:
                 self._consumer.seek(Assigned(*partition, records[0].offset()))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -26,8 +26,13 @@ from streams.transactional_stage import PORTION, Output
 
 NAME = "conversation"
 SOURCE = b"/parley/conversation"
-REPEAT_US = 1_000_000
-"""An expiry whose command has not come round by then is issued again."""
+RETRY_US = 1_000_000
+"""An expiry whose transaction failed is issued again after that."""
+REPEAT_US = 60_000_000
+"""One that is in the log will come round, so it is issued again only in case of a defect. Behind a
+backlog that takes long: repeating them at a short distance would make it grow."""
+ISSUED_MAX = 1_000
+"""Expiries of a partition that go out with one batch."""
 
 OpenStates = Callable[[Sequence[int]], Mapping[int, PartitionState[Conversation]]]
 PolicyOf = Callable[[str], Policy]
@@ -48,6 +53,8 @@ class _Changes:
     changes: list[Change] = field(default_factory=list)
     next_offset: int | None = None
     refused: list[CommandRejected] = field(default_factory=list)
+    issued: list[bytes] = field(default_factory=list)
+    now_us: int = 0
 
     def delivered(self, error: object, message: Any) -> None:
         if error is None:
@@ -108,14 +115,18 @@ class ConversationTransform:
         for partition, held in self._partitions.items():
             due = held.deadlines.due(now_us)
             if due:
-                changed = changes.get(partition, _Changes()).changes
-                self._issue(held, due, {change.key for change in changed}, now_us, out)
+                noted = changes.setdefault(partition, _Changes())
+                noted.now_us = now_us
+                self._issue(held, due[:ISSUED_MAX], noted, out)
         return changes
 
     def committed(self, changes: Mapping[TopicPartition, _Changes]) -> None:
         for partition, changed in changes.items():
             held = self._partitions[partition]
-            held.state.apply(changed.changes, changed.next_offset)
+            if changed.changes:
+                held.state.apply(changed.changes, changed.next_offset)
+            for key in changed.issued:
+                held.deadlines.set(key, changed.now_us + REPEAT_US)
             for change in changed.changes:
                 held.deadlines.set(change.key, next_deadline_us(change.state))
             for refusal in changed.refused:
@@ -177,24 +188,18 @@ class ConversationTransform:
             out.send(CONVERSATIONS.name, key, encoded, None, last)
         return noted
 
-    def _issue(
-        self,
-        held: _Partition,
-        due: Sequence[bytes],
-        changing: Set[bytes],
-        now_us: int,
-        out: Output,
-    ) -> None:
+    def _issue(self, held: _Partition, due: Sequence[bytes], noted: _Changes, out: Output) -> None:
         """Sends expiries round through the commands topic, like anybody else's commands."""
+        changing = {change.key for change in noted.changes}
         for key in due:
-            # Should the command get lost on its way, it is issued again.
-            held.deadlines.set(key, now_us + REPEAT_US)
+            held.deadlines.set(key, noted.now_us + RETRY_US)
             state = None if key in changing else held.state.get(key)
             if state is None:
                 continue
-            for command in expiries(state, now_us):
+            for command in expiries(state, noted.now_us):
                 headers = command_headers(type(command), command.envelope, SOURCE)
                 out.send(COMMANDS.name, key, self._commands.encode(command), headers)
+            noted.issued.append(key)
 
 
 def conversation_format(snapshots: TopicWire) -> StateFormat[Conversation]:

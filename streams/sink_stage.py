@@ -218,12 +218,11 @@ class SinkStage:
                 self._commit_at_us = _now_us() + self._sink.commit_every_ms * 1000
         else:
             await self._commit_of(partition)(position)
+            self._note_commit({partition: position})
         self._waiting[partition] = left
         if not left:
             del self._reached[partition]
         self._observe(batch[: len(batch) - len(left)])
-        self._last_commit.set_to_current_time()
-        self._committed(partition).set(position.offset)
 
     async def _send_letters(self, partition: TopicPartition) -> None:
         """Makes the partition's dead letters durable; until then its offset stays behind them."""
@@ -236,12 +235,21 @@ class SinkStage:
         """Commits what was written since the last time, of all partitions at once."""
         self._commit_at_us = None
         positions, self._uncommitted = self._uncommitted, {}
+        if not positions:
+            return  # they were given up, or are read again
         try:
             await self._source.call(lambda consumer: _commit(consumer, positions))
         except Unavailable as error:
             log.info("%s: %s", self.name, error)
             self._uncommitted = {**positions, **self._uncommitted}
             self._commit_at_us = _now_us() + self._sink.commit_every_ms * 1000
+        else:
+            self._note_commit(positions)
+
+    def _note_commit(self, positions: Mapping[TopicPartition, Position]) -> None:
+        self._last_commit.set_to_current_time()
+        for partition, position in positions.items():
+            self._committed(partition).set(position.offset)
 
     async def _go_back(self, partition: TopicPartition, position: Position) -> None:
         """What the sink wrote before is gone, so it gets that again."""

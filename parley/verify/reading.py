@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import redis
@@ -31,17 +30,12 @@ CONVERSATIONS_AT_ONCE = 50
 """Conversations read from Redis in one round trip; each may have a log of 1 MiB."""
 
 
-def _impatient(options: KafkaOptions) -> KafkaOptions:
-    """The end of a partition is told by an empty fetch, and there are many ends to wait for."""
-    return replace(options, consumer={**options.consumer, "fetch.wait.max.ms": "10"})
-
-
 class LogReader:
     """The events of the log, from where the last call stopped."""
 
     def __init__(self, wire: TopicWire, options: KafkaOptions) -> None:
         self._decoder = Decoder([wire])
-        self._options = _impatient(options)
+        self._options = options
         self._next = dict.fromkeys(range(EVENTS.partitions), 0)
         self.unreadable: list[tuple[int, int, str]] = []
         """Partition, offset and reason of records that are no events of theirs."""
@@ -71,7 +65,7 @@ class SnapshotReader:
 
     def __init__(self, wire: TopicWire, options: KafkaOptions) -> None:
         self._wire = wire
-        self._options = _impatient(options)
+        self._options = options
         self._next = dict.fromkeys(range(CONVERSATIONS.partitions), 0)
 
     def read(self, partition: int) -> dict[bytes, bytes]:

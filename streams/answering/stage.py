@@ -204,6 +204,7 @@ class AnsweringStage:
         for turn_id, (partition, _) in list(self._running.items()):
             if partition in partitions:
                 self._cancel(turn_id)
+                self._lost_provider.discard(turn_id)
         for partition in partitions:
             fold = self._partitions.pop(partition, None)
             self._times.forget(() if fold is None else fold.begun())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,16 +11,18 @@ from threading import Thread
 
 import pytest
 
+from infra import schema_registry
 from infra.schema_registry import SchemaRegistry
 
 SCHEMA = {"type": "record", "name": "Noted", "fields": [{"name": "text", "type": "string"}]}
 
 
 class Registry(ThreadingHTTPServer):
-    """Knows one schema under every id, and counts how often it is asked."""
+    """Knows one schema under every id, or none, and counts how often it is asked."""
 
     def __init__(self) -> None:
         self.asked = 0
+        self.is_empty = False
         super().__init__(("127.0.0.1", 0), Answer)
 
     @property
@@ -32,8 +35,11 @@ class Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked += 1
-        body = json.dumps({"schema": json.dumps(SCHEMA)}).encode()
-        self.send_response(200)
+        answer: dict[str, object] = {"schema": json.dumps(SCHEMA)}
+        if self.server.is_empty:
+            answer = {"error_code": 40403, "message": "no such schema"}
+        body = json.dumps(answer).encode()
+        self.send_response(404 if self.server.is_empty else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -90,3 +96,19 @@ def test_a_schema_that_was_met_is_not_asked_for_by_the_next_process(
         assert SchemaRegistry(registry.url, cache_file=cache_file).schema_of(7) == SCHEMA
     assert registry.asked == 1
     assert list(cache_file.parent.iterdir()) == [cache_file]
+
+
+def test_an_id_that_nobody_registered_is_asked_for_now_and_then_only(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of records of a foreign registry would else take longer than a transaction may."""
+    monkeypatch.setattr(schema_registry, "UNKNOWN_S", 0.2)
+    registry.is_empty = True
+    asking = SchemaRegistry(registry.url)
+    assert [asking.schema_of(4711) for _ in range(100)] == [None] * 100
+    assert registry.asked == 1
+    registry.is_empty = False
+    deadline = time.monotonic() + 10
+    while asking.schema_of(4711) is None:
+        assert time.monotonic() < deadline
+    assert registry.asked == 2
