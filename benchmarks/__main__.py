@@ -51,7 +51,7 @@ def show(results: list[Throughput], hop: Hop) -> None:
         rates = sorted(r.commands_per_s for r in results if r.workload == workload)
         commands = next(r.commands for r in results if r.workload == workload)
         shown = (rates[0], rates[len(rates) // 2], rates[-1])
-        table.add_row(workload, f"{commands:,.0f}", *(f"{rate:,.0f}" for rate in shown))
+        table.add_row(workload, f"{commands:,}", *(f"{rate:,.0f}" for rate in shown))
     console = Console()
     console.print(table)
     console.print(

@@ -29,6 +29,7 @@ from schemas.headers import command_headers
 from schemas.topics import COMMANDS, EVENTS, conversation_key
 from schemas.wire import TopicWire
 from streams.kafka_options import KafkaOptions
+from streams.messages import at_hand
 
 PATIENCE_S = 300.0
 FIRST_S = 0.1
@@ -40,7 +41,7 @@ class Throughput:
     """What one workload gave: these events, of so many commands, came within `seconds`."""
 
     workload: str
-    commands: float
+    commands: int
     events: int
     seconds: float
 
@@ -67,7 +68,7 @@ def measure_throughput(
     wanted = WORKLOADS[workload][1] * conversations
     with worker(addresses, core):
         counted, seconds = _await_events(addresses, before, wanted)
-    return Throughput(workload, commands * counted / wanted, counted, seconds)
+    return Throughput(workload, round(commands * counted / wanted), counted, seconds)
 
 
 def measure_hop(addresses: dict[str, str], count: int) -> Hop:
@@ -134,13 +135,13 @@ def _await_events(
     first_until = math.inf
     give_up_at = time.monotonic() + PATIENCE_S
     while came < wanted:
-        first = consumer.poll(0.1)
+        messages = at_hand(consumer, 100_000, 0.1)
         now = time.monotonic()
         if now > give_up_at:
             raise RuntimeError(f"{came} of {wanted} events came in {PATIENCE_S:.0f} s")
-        if first is None:
+        if not messages:
             continue
-        came += sum(m.error() is None for m in (first, *consumer.consume(100_000, 0)))
+        came += sum(m.error() is None for m in messages)
         first_until = min(first_until, now + FIRST_S)
         if now <= first_until:
             began, uncounted = now, came

@@ -13,7 +13,7 @@ import orjson
 from redis.exceptions import RedisError
 
 from schemas.failures import Unavailable
-from sinks.redis.connection import trouble_of
+from sinks.redis.connection import away
 from sinks.redis.keys import EPOCH, ConversationKeys, conversation_keys, entry_seq
 from sinks.redis.line import Command, Line
 
@@ -82,7 +82,7 @@ class ReadModel:
         try:
             await self._line.ask_one(b"PING")
         except (RedisError, OSError) as error:
-            raise _away(error) from None
+            raise away(error) from None
 
     async def epoch(self, *, fresh: bool = False) -> str:
         """The incarnation of the log that Redis holds, asked for once a second at most.
@@ -94,7 +94,7 @@ class ReadModel:
         try:
             held = await self._line.ask_one(b"GET", EPOCH)
         except (RedisError, OSError) as error:
-            raise _away(error) from None
+            raise away(error) from None
         if held is None:
             raise Unavailable("Redis holds no epoch: the Redis sink has not started on it yet")
         self._epoch, self._epoch_at = _text(held), time.monotonic()
@@ -106,7 +106,7 @@ class ReadModel:
         try:
             held = await self._line.ask_one(b"HGET", keys.view, b"owner")
         except (RedisError, OSError) as error:
-            raise _away(error) from None
+            raise away(error) from None
         return _text(held) or None
 
     async def read(self, keys: ConversationKeys, after: int, count: int = READ_EVENTS) -> Page:
@@ -119,7 +119,7 @@ class ReadModel:
                 (b"XRANGE", keys.log, b"(%d-0" % after, b"+", b"COUNT", count),
             )
         except (RedisError, OSError) as error:
-            raise _away(error) from None
+            raise away(error) from None
         if view[0] is None or _text(view[1]) != epoch:
             return Page(epoch, None, (), None)
         return Page(
@@ -171,7 +171,3 @@ def snapshot_state(view: View, answer: OpenAnswer | None) -> bytes:
 
 def _text(held: Any) -> str:
     return "" if held is None else held.decode()
-
-
-def _away(error: Exception) -> Unavailable:
-    return Unavailable(trouble_of(error))

@@ -35,6 +35,7 @@ from schemas.varints import SHORT, SHORT_END, number, number32
 Encode = Callable[[Any], bytes]
 
 _NO_MORE = b"\x00"
+_LENGTH = f"SHORT[n] if (n := len({{}})) < {SHORT_END} else number(n)"
 
 
 def encoder(plan: Plan) -> Encode:
@@ -115,12 +116,11 @@ class EncoderText:
 
     def _bytes(self, plan: Plan, value: str) -> list[str]:
         """The bytes of a value that is there, as expressions, one after the other."""
-        length = f"SHORT[n] if (n := len({{}})) < {SHORT_END} else number(n)"
         match plan.avro:
             case "string":
-                return [length.format(f"b := {value}.encode()"), "b"]
+                return [_LENGTH.format(f"b := {value}.encode()"), "b"]
             case "bytes":
-                return [length.format(value), value]
+                return [_LENGTH.format(value), value]
             case "int" | "long":
                 longer = "number32" if plan.avro == "int" else "number"
                 short = f"-{SHORT_END} <= {value} < {SHORT_END}"
@@ -157,7 +157,7 @@ class ItemsEncoderText(EncoderText):
             "def encode(values):\n"
             "    if not values:\n"
             "        return NO_MORE\n"
-            f"    parts = [SHORT[n] if (n := len(values)) < {SHORT_END} else number(n)]\n"
+            f"    parts = [{_LENGTH.format('values')}]\n"
             "    for value in values:\n"
             f"{self._refusal('        ')}"
             f"        parts += {self._tuple('        ')}\n"

@@ -53,8 +53,8 @@ class _Changes:
     changes: list[Change] = field(default_factory=list)
     next_offset: int | None = None
     refused: list[CommandRejected] = field(default_factory=list)
-    issued: list[bytes] = field(default_factory=list)
-    now_us: int = 0
+    issued: dict[bytes, int] = field(default_factory=dict)
+    """Keys whose expiries went out, and when these are issued again."""
 
     def delivered(self, error: object, message: Any) -> None:
         if error is None:
@@ -116,8 +116,7 @@ class ConversationTransform:
             due = held.deadlines.due(now_us)
             if due:
                 noted = changes.setdefault(partition, _Changes())
-                noted.now_us = now_us
-                self._issue(held, due[:ISSUED_MAX], noted, out)
+                self._issue(held, due[:ISSUED_MAX], noted, now_us, out)
         return changes
 
     def committed(self, changes: Mapping[TopicPartition, _Changes]) -> None:
@@ -125,8 +124,8 @@ class ConversationTransform:
             held = self._partitions[partition]
             if changed.changes:
                 held.state.apply(changed.changes, changed.next_offset)
-            for key in changed.issued:
-                held.deadlines.set(key, changed.now_us + REPEAT_US)
+            for key, again_us in changed.issued.items():
+                held.deadlines.set(key, again_us)
             for change in changed.changes:
                 held.deadlines.set(change.key, next_deadline_us(change.state))
             for refusal in changed.refused:
@@ -188,18 +187,25 @@ class ConversationTransform:
             out.send(CONVERSATIONS.name, key, encoded, None, last)
         return noted
 
-    def _issue(self, held: _Partition, due: Sequence[bytes], noted: _Changes, out: Output) -> None:
+    def _issue(
+        self,
+        held: _Partition,
+        due: Sequence[bytes],
+        noted: _Changes,
+        now_us: int,
+        out: Output,
+    ) -> None:
         """Sends expiries round through the commands topic, like anybody else's commands."""
         changing = {change.key for change in noted.changes}
         for key in due:
-            held.deadlines.set(key, noted.now_us + RETRY_US)
+            held.deadlines.set(key, now_us + RETRY_US)
             state = None if key in changing else held.state.get(key)
             if state is None:
                 continue
-            for command in expiries(state, noted.now_us):
+            for command in expiries(state, now_us):
                 headers = command_headers(type(command), command.envelope, SOURCE)
                 out.send(COMMANDS.name, key, self._commands.encode(command), headers)
-            noted.issued.append(key)
+            noted.issued[key] = now_us + REPEAT_US
 
 
 def conversation_format(snapshots: TopicWire) -> StateFormat[Conversation]:

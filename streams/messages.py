@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from sinks.port import TopicPartition
 from streams.batch import StageLost
@@ -25,6 +25,12 @@ PASSING = frozenset(
     )
 )
 """Conditions that librdkafka mends by itself."""
+
+
+def at_hand(consumer: Consumer, most: int, wait_s: float) -> list[Message]:
+    """What is there; waits for the first only, where `consume` would wait for as many as asked."""
+    first = consumer.poll(wait_s)
+    return [] if first is None else [first, *consumer.consume(most - 1, 0)]
 
 
 def is_record(message: Message) -> bool:

@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition as Assigned
 
 from streams.batch import StageLost
 from streams.kafka_options import KafkaOptions
-from streams.messages import PASSING
+from streams.messages import PASSING, at_hand
 from streams.state import PartitionState
 
 SILENCE_S = 30.0
@@ -50,7 +50,7 @@ def read_to_end(
         reader.assign([Assigned(topic, p, starts[p]) for p in open_partitions])
         heard_at = time.monotonic()
         while open_partitions:
-            stretches = _stretches(_at_hand(reader))
+            stretches = _stretches(at_hand(reader, 5000, 0.1))
             # An error that the client mends by itself, for ever perhaps, is no sign of life.
             if stretches:
                 heard_at = time.monotonic()
@@ -62,12 +62,6 @@ def read_to_end(
                     open_partitions.discard(partition)
     finally:
         reader.close()
-
-
-def _at_hand(reader: Consumer) -> list[Message]:
-    """What is there; waits for the first only, where `consume` would wait for a full batch."""
-    first = reader.poll(0.1)
-    return [] if first is None else [first, *reader.consume(5000, 0)]
 
 
 def _ends(topic: str, partitions: list[int], options: KafkaOptions) -> dict[int, int]:

@@ -71,12 +71,16 @@ def _row(run: Run) -> dict[str, object]:
 
 
 def measure(
-    addresses: dict[str, str], chosen: argparse.Namespace, folder: Path, status: Status
+    addresses: dict[str, str],
+    chosen: argparse.Namespace,
+    folder: Path,
+    cores: Sequence[int],
+    status: Status,
 ) -> Report:
     """Everybody in turn, as often as asked; then the curve, then one worker and two."""
     status("filling the topic")
     fill(addresses, SOURCE, chosen.records, chosen.conversations)
-    course = Course(addresses, SOURCE, folder, chosen.cores)
+    course = Course(addresses, SOURCE, folder, cores)
     contenders = [c for c in CONTENDERS if not chosen.only or c.name in chosen.only]
     report = Report([], {}, [])
     if EVERYBODY in chosen.what:
@@ -115,16 +119,16 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=[c.name for c in CONTENDERS])
     parser.add_argument("--out", type=Path, default=OUT)
     chosen = parser.parse_args()
-    chosen.cores = sorted(os.sched_getaffinity(0), reverse=True)
-    if len(chosen.cores) > 1:  # the broker and the reader leave the contender's core alone
-        os.sched_setaffinity(0, chosen.cores[1:])
+    cores = sorted(os.sched_getaffinity(0), reverse=True)
+    if len(cores) > 1:  # the broker and the reader leave the contender's core alone
+        os.sched_setaffinity(0, cores[1:])
     console = Console(stderr=True)
     with (
         console.status("starting Kafka and the registry") as status,
         fresh_broker() as addresses,
         tempfile.TemporaryDirectory(prefix="parley-bench-peers-") as name,
     ):
-        report = measure(addresses, chosen, Path(name), status.update)
+        report = measure(addresses, chosen, Path(name), cores, status.update)
     keep(report, chosen.out)
     show(report)
 

@@ -17,7 +17,7 @@ from schemas.events import Event
 from schemas.failures import Invalid, Unavailable
 from schemas.topics import CONVERSATIONS, EVENTS, conversation_key
 from schemas.wire import TopicWire
-from sinks.redis.connection import trouble_of
+from sinks.redis.connection import away
 from sinks.redis.keys import FRAME, conversation_keys, entry_seq
 from streams.batch import StageLost
 from streams.decoding import Decoder
@@ -119,7 +119,7 @@ class RedisReader:
         try:
             answers: list[Any] = pipeline.execute()
         except (redis.RedisError, OSError) as error:
-            raise _away(error) from error
+            raise away(error) from error
         for at in range(0, len(answers), 3):
             yield _stored(*answers[at : at + 3])
 
@@ -132,7 +132,7 @@ class RedisReader:
                     tenant, _, conversation = tag.partition(":")
                     yield tenant, conversation
         except (redis.RedisError, OSError) as error:
-            raise _away(error) from error
+            raise away(error) from error
 
 
 def _stored(
@@ -150,10 +150,6 @@ def _stored(
         turn=None if open_turn is None else (open_turn.decode(), int(attempt or 0)),
         frames=tuple((entry_seq(entry), fields[FRAME]) for entry, fields in entries),
     )
-
-
-def _away(error: Exception) -> Unavailable:
-    return Unavailable(trouble_of(error))
 
 
 def snapshot_key(conversation: Conversation) -> bytes:

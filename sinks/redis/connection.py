@@ -11,6 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from infra.settings.connections import RedisSettings
+from schemas.failures import Unavailable
 
 SOCKET_TIMEOUT_S = 5.0
 POOL_WAIT_S = 5.0
@@ -40,6 +41,11 @@ def trouble_of(error: Exception, place: str = "Redis") -> str:
         hint = "its disk is full or broken" if code == "MISCONF" else "its log says why"
         return f"{place} refuses commands ({code}): {hint}"
     return f"{place} does not answer ({type(error).__name__}): check redis.url"
+
+
+def away(error: Exception) -> Unavailable:
+    """The same, to be raised."""
+    return Unavailable(trouble_of(error))
 
 
 def _options(settings: RedisSettings, connections_max: int, retry: Any) -> dict[str, Any]:

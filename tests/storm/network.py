@@ -7,17 +7,16 @@ of the link: a client goes where the broker tells it, wherever it first asked.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import aiohttp
 
 from infra.local import Part, PartFactory, Site
 from infra.local.ports import HOST
@@ -28,8 +27,7 @@ NAME = "toxiproxy"
 FAR = ("worker-1", "worker-redis", "gateway-2")
 KAFKA, REDIS = LINKS = ("kafka", "redis")
 
-_ASK_S = 5.0
-_JSON = {"Content-Type": "application/json"}
+_PATIENCE = aiohttp.ClientTimeout(total=5.0)
 
 
 def is_installed() -> bool:
@@ -84,16 +82,12 @@ class Network:
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bool:
         """False where toxiproxy has it that way already."""
-        request = urllib.request.Request(
-            f"{self._api}/{path}", json.dumps(body or {}).encode(), _JSON, method=method
-        )
-        try:
-            await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=_ASK_S).close())
-        except urllib.error.HTTPError as error:
-            if error.code not in (404, 409):
-                raise
-            return False
-        return True
+        url = f"{self._api}/{path}"
+        async with aiohttp.request(method, url, json=body, timeout=_PATIENCE) as answer:
+            if answer.status in (404, 409):
+                return False
+            answer.raise_for_status()
+            return True
 
 
 def with_links(factories: Sequence[PartFactory]) -> list[PartFactory]:
@@ -101,9 +95,9 @@ def with_links(factories: Sequence[PartFactory]) -> list[PartFactory]:
     front: dict[str, int] = {}
 
     def links(site: Site) -> Part:
-        front.update({link: site.ports.take(f"{link}-far", 0) for link in (*LINKS, "kafka-behind")})
-        port = site.ports.take(NAME, 0)
-        behind = {KAFKA: front["kafka-behind"], REDIS: urlsplit(site.addresses[REDIS]).port}
+        front.update({link: site.ports.take(f"{link}-link", 0) for link in LINKS})
+        far, port = site.ports.take("kafka-far", 0), site.ports.take(NAME, 0)
+        behind = {KAFKA: far, REDIS: urlsplit(site.addresses[REDIS]).port}
         proxies = [
             {
                 "name": link,
@@ -115,7 +109,7 @@ def with_links(factories: Sequence[PartFactory]) -> list[PartFactory]:
         ]
         config = site.folder.home(NAME) / "links.json"
         config.write_text(json.dumps(proxies))
-        _add_listener(site.folder.home(KAFKA) / "server.properties", behind[KAFKA], front[KAFKA])
+        _add_listener(site.folder.home(KAFKA) / "server.properties", far, front[KAFKA])
         return Part(
             name=NAME,
             version="",

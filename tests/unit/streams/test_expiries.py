@@ -10,15 +10,11 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1] / "processors" / "conversation"))
 
 import pytest
+from conversation_parts import FIRST, deliveries, transform
 from conversation_story import SECOND_US, START_US, says
-from test_refusals import FIRST, OneId
 
-from processors.conversation.policy import Policy
-from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS
-from schemas.wire import TopicWire
-from sinks.port import Delivery
-from streams.conversation_stage import ISSUED_MAX, ConversationTransform, conversation_format
-from streams.state import MemoryState
+from schemas.topics import COMMANDS
+from streams.conversation_stage import ISSUED_MAX
 from streams.transactional_stage import Output
 
 LATE_US = START_US + 10 * SECOND_US
@@ -29,13 +25,7 @@ class Ticking:
     """The conversation stage with a message whose analysis never comes, and its clock."""
 
     def __init__(self) -> None:
-        wires = (TopicWire(topic, OneId()) for topic in (EVENTS, CONVERSATIONS, COMMANDS))
-        events, snapshots, commands = wires
-        states = {0: MemoryState(conversation_format(snapshots))}
-        self.stage = ConversationTransform(
-            events, snapshots, commands, lambda numbers: states, lambda tenant: Policy()
-        )
-        self.stage.assigned([FIRST])
+        self.stage = transform()
         self._issued = 0
 
     def _send(self, topic: str, *_: Any) -> None:
@@ -44,8 +34,7 @@ class Ticking:
     def batch(self, now_us: int, *commands: Any, commit: bool = True) -> int:
         """How many expiries go out with a batch."""
         self._issued = 0
-        deliveries = [Delivery(*FIRST, n, 0, command, None) for n, command in enumerate(commands)]
-        records = {FIRST: deliveries} if commands else {}
+        records = {FIRST: deliveries(*commands)} if commands else {}
         changes = self.stage.apply(records, now_us, Output(self._send, lambda d, error: None))
         if commit:
             self.stage.committed(changes)

@@ -9,33 +9,12 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1] / "processors" / "conversation"))
 
 import pytest
+from conversation_parts import FIRST, deliveries, transform
 from conversation_story import ANSWERED, START_US, STRANGER, TENANT, cancels, rates, says
 
 from infra.telemetry.metrics import Metrics
-from processors.conversation.policy import Policy
-from schemas.avro_types import AvroSchema
-from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS
-from schemas.wire import TopicWire
-from sinks.port import Delivery, TopicPartition
-from streams.conversation_stage import ConversationTransform, conversation_format
-from streams.state import MemoryState
+from streams.conversation_stage import ConversationTransform
 from streams.transactional_stage import Output
-
-FIRST = TopicPartition(COMMANDS.name, 0)
-
-
-class OneId:
-    """A registry that knows every schema under its own number."""
-
-    def __init__(self) -> None:
-        self._schemas: list[AvroSchema] = []
-
-    def id_of(self, subject: str, schema: AvroSchema) -> int:
-        self._schemas.append(schema)
-        return len(self._schemas) - 1
-
-    def schema_of(self, schema_id: int) -> AvroSchema | None:
-        return self._schemas[schema_id]
 
 
 @pytest.fixture
@@ -45,28 +24,18 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def stage(metrics: Metrics) -> ConversationTransform:
-    events, snapshots, commands = (TopicWire(t, OneId()) for t in (EVENTS, CONVERSATIONS, COMMANDS))
-    states = {0: MemoryState(conversation_format(snapshots))}
-    made = ConversationTransform(
-        events,
-        snapshots,
-        commands,
-        lambda partitions: states,
-        lambda tenant: Policy(),
-        on_refused=lambda tenant, code: metrics.rejected.labels(tenant, code).inc(),
-    )
-    made.assigned([FIRST])
-    return made
+    return transform(lambda tenant, code: metrics.rejected.labels(tenant, code).inc())
 
 
 def decided(stage: ConversationTransform, *commands: Any) -> Any:
     """What the stage notes of a batch that is not committed yet."""
-    batch = [Delivery(*FIRST, n, 0, command, None) for n, command in enumerate(commands)]
 
     def send(*record: Any) -> None:
         """The log takes it."""
 
-    return stage.apply({FIRST: batch}, START_US, Output(send, lambda delivery, error: None))
+    return stage.apply(
+        {FIRST: deliveries(*commands)}, START_US, Output(send, lambda delivery, error: None)
+    )
 
 
 def refused(metrics: Metrics, code: str) -> float | None:
