@@ -134,4 +134,6 @@ def unpack(files: list[Path], ready: Path) -> None:
     """Unpacks archives into the folder."""
     for file in files:
         with tarfile.open(file) as archive:
-            archive.extractall(ready, filter="data")
+            # Not an argument of `extractall`: Python has filters from 3.11.4 on, Debian 12 3.11.2.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(ready)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import tarfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from infra.local import FetchFailed
-from infra.local.artifacts import ensure, flatten
+from infra.local.artifacts import ensure, flatten, unpack
 from infra.local.pins import Distribution, Pin, distributions
 
 CONTENT = {"one": b"1" * 300_000, "two": b"2" * 200_000}
@@ -170,3 +171,33 @@ def test_every_pin_names_one_version_and_one_digest() -> None:
     kafka, _ = distributions()
     names = {pin.coordinate.split(":")[1] for pin in kafka.files}
     assert {"kafka_2.13", "log4j-slf4j-impl"} <= names
+
+
+def test_archives_open_on_the_first_pythons_of_3_11_which_know_no_filters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian 12 has 3.11.2; `filter` came with 3.11.4."""
+    (tmp_path / "server.jar").write_bytes(b"code")
+    archive = tmp_path / "server.tgz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / "server.jar", "lib/server.jar")
+    extract = tarfile.TarFile.extractall
+
+    def as_in_3_11_2(tar: tarfile.TarFile, path: Path) -> None:
+        extract(tar, path)
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", as_in_3_11_2)
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    unpack([archive], tmp_path / "ready")
+    assert (tmp_path / "ready" / "lib" / "server.jar").read_bytes() == b"code"
+
+
+def test_an_archive_writes_nowhere_else(tmp_path: Path) -> None:
+    if not hasattr(tarfile, "data_filter"):
+        pytest.skip("this Python has no filters for archives")
+    archive = tmp_path / "server.tgz"
+    with tarfile.open(archive, "w:gz") as tar:
+        (tmp_path / "evil").write_bytes(b"")
+        tar.add(tmp_path / "evil", "../outside")
+    with pytest.raises(tarfile.OutsideDestinationError):
+        unpack([archive], tmp_path / "ready")
