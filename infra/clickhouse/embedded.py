@@ -55,7 +55,7 @@ class EmbeddedClickHouse:
         columns = ", ".join(f"`{name}`" for name in rows.column_names)
         with self._engine.handle(settings) as handle:
             handle.use(self._database)
-            handle.insert(f"INSERT INTO {table} ({columns})", "ArrowStream", [stream_of(rows)])
+            handle.insert(f"INSERT INTO {table} ({columns})", "ArrowStream", stream_of(rows))
 
     def close(self) -> None:
         """The engine belongs to whoever opened it and stays open."""

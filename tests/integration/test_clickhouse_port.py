@@ -73,6 +73,30 @@ def test_rows_come_back_as_they_went_in(clickhouse: ClickHouse, table: str) -> N
     assert found[1][5] == 6
 
 
+@pytest.mark.parametrize(
+    "refusing",
+    ["ADD CONSTRAINT few CHECK n < 6", "MODIFY SETTING max_parts_in_total = 1"],
+    ids=("a value that may not be there", "too many parts"),
+)
+def test_an_insert_that_fails_at_its_very_end_says_so(
+    clickhouse: ClickHouse, table: str, refusing: str
+) -> None:
+    """A streaming insert of chDB reports success then, and the rows are nowhere."""
+    clickhouse.insert_arrow(table, rows(1, 1))
+    clickhouse.insert_arrow(table, rows(2, 2))
+    clickhouse.command(f"ALTER TABLE {table} {refusing}")
+
+    with pytest.raises(ClickHouseError):
+        clickhouse.insert_arrow(table, rows(5, 7))
+    assert clickhouse.query_rows("SELECT count() FROM t") == [(2,)]
+
+
+def test_an_insert_that_takes_too_much_memory_says_so(clickhouse: ClickHouse, table: str) -> None:
+    with pytest.raises(ClickHouseUnavailable):
+        clickhouse.insert_arrow(table, rows(1, 50_000), {"max_memory_usage": 4_000_000})
+    assert clickhouse.query_rows("SELECT count() FROM t") == [(0,)]
+
+
 def test_a_range_that_is_inserted_again_under_its_token_counts_once(
     clickhouse: ClickHouse, table: str
 ) -> None:

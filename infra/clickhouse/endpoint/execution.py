@@ -155,7 +155,7 @@ def _answer(handle: Handle, ask: Ask, sql: str, marker: str) -> Iterator[bytes]:
 
 def _owned(handle: Handle, ask: Ask, marker: str) -> Iterator[bytes]:
     if ask.sql.lstrip()[:6].upper() == "INSERT" and (ask.data or ask.named):
-        handle.insert(ask.sql, ask.format, [ask.data])
+        handle.insert(ask.sql, ask.format, ask.data)
         yield b""
     else:
         yield from _answer(handle, ask, ask.sql, marker)
