@@ -178,13 +178,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
     def _run(self) -> None:
         failure: BaseException | None = None
         try:
-            self._consumer = Consumer({**self._options, "error_cb": self._heard}, logger=log)
-            self._consumer.subscribe(
-                self._topics,
-                on_assign=self._on_assign,
-                on_revoke=lambda c, parts: self._on_revoke(parts, lost=False),
-                on_lost=lambda c, parts: self._on_revoke(parts, lost=True),
-            )
+            self._join()
             while not self._stopping.is_set():
                 self._drain_events()
                 self._step()
@@ -196,6 +190,15 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         except BaseException as error:
             failure = error
         self._loop.call_soon_threadsafe(self._finish, failure)
+
+    def _join(self) -> None:
+        self._consumer = Consumer({**self._options, "error_cb": self._heard}, logger=log)
+        self._consumer.subscribe(
+            self._topics,
+            on_assign=self._on_assign,
+            on_revoke=lambda c, parts: self._on_revoke(parts, lost=False),
+            on_lost=lambda c, parts: self._on_revoke(parts, lost=True),
+        )
 
     def _heard(self, error: KafkaError) -> None:
         now = time.monotonic()
@@ -266,9 +269,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
 
     def _hand_over(self, batch: Batch) -> None:
         self._handed = frozenset(batch.messages)
-        asyncio.run_coroutine_threadsafe(self._deliver(batch), self._loop)
-        while not batch.settled:
-            self._events.get()()
+        self._work_off(batch)
         self._handed = frozenset()
         match batch.outcome:
             case None:
@@ -284,6 +285,12 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
                     self._excused_until = self._resume_at
             case outcome:
                 raise outcome
+
+    def _work_off(self, batch: Batch) -> None:
+        """Returns once the batch is settled; answers calls meanwhile."""
+        asyncio.run_coroutine_threadsafe(self._deliver(batch), self._loop)
+        while not batch.settled:
+            self._events.get()()
 
     def _reason(self, again: Rewind) -> str:
         if self._listener.away or isinstance(again.__cause__, Unavailable):

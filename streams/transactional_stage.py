@@ -145,7 +145,9 @@ class TransactionalStage:
         return False  # it says so by rewinding
 
     def wake_at_us(self) -> int | None:
-        return self._transform.wake_at_us()
+        # An empty batch begins a transaction, which ends what is open; waiting for a record to come
+        # could keep others waiting until the broker's timeout.
+        return 0 if self._transactions.left_open else self._transform.wake_at_us()
 
     def _handle(self, batch: Batch) -> None:
         began = time.monotonic()

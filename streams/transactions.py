@@ -79,9 +79,17 @@ class Transactions:
             self._leader = min(partitions)
             self._writer = writers[self._leader]
 
+    @property
+    def left_open(self) -> bool:
+        """Whether the last transaction may still be open, since every broker was lost under it.
+
+        The next one that begins here ends it. Until then nobody reads past its records, and heirs
+        of partitions that it touched wait.
+        """
+        return self._writer is not None and self._writer.left_open
+
     def close(self, partitions: Iterable[TopicPartition]) -> None:
-        """Lets partitions go. No transaction is open then, unless every broker was lost under it:
-        then their heirs wait until the next one begins here, or the broker's timeout ends it."""
+        """Lets partitions go. No transaction is open then, but for one that was `left_open`."""
         self._owned.difference_update(partitions)
         if self._leader not in self._owned:
             self._coming = None
@@ -139,6 +147,8 @@ class _Writer:
         # The callback knows this, and not the writer: in a circle with the producer it would keep
         # it alive until a collection of cycles, which seldom comes.
         self._lost = lost = threading.Event()
+        self.left_open = False
+        """Whether a transaction was given up without being ended."""
 
         def on_error(error: KafkaError) -> None:
             # One connection of several may come and go without a loss.
@@ -226,8 +236,10 @@ class Transaction:
 
     def abort(self, why: str) -> Exception:
         """Takes everything back, and gives the error to raise: the batch has to come again."""
-        if not self._begun or self._writer.has_lost_brokers():
-            return Rewind(why)  # whoever writes next under this id ends what is open
+        if not self._begun:
+            return Rewind(why)
+        if self._writer.has_lost_brokers():
+            return self._left_open(why)
         return _abort(self._producer, why)
 
     def _begin(self) -> None:
@@ -253,7 +265,12 @@ class Transaction:
     def _check_brokers(self) -> None:
         """Raises `Rewind` where every broker was lost: the next writer takes this one back."""
         if self._writer.has_lost_brokers():
-            raise Rewind("Kafka was lost under the transaction")
+            raise self._left_open("Kafka was lost under the transaction")
+
+    def _left_open(self, why: str) -> Rewind:
+        """Nothing was committed, and whoever writes next under this id takes it back."""
+        self._writer.left_open = True
+        return Rewind(why)
 
     def _judged(self, error: Exception) -> Exception:
         # A fatal error can come up in the middle of telling of deliveries; then Python says that
@@ -263,7 +280,7 @@ class Transaction:
             return error
         reason: KafkaError = cause.args[0]
         if reason.txn_requires_abort() and not reason.fatal() and self._writer.has_lost_brokers():
-            return Rewind(reason.str())  # nothing was committed; the next writer takes it back
+            return self._left_open(reason.str())
         return _verdict(self._producer, reason)
 
 

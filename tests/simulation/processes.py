@@ -1,178 +1,182 @@
 """The stages as processes that can die, or sleep through their dismissal, between any two steps.
 
-Each is a generator that yields wherever another process may get ahead of it. What is theirs alone
-(memory) goes with the generator; what is durable lies in the broker and the stores.
+The conversation stage is the engine's own code over simulated clients, in several processes. The
+others are generators over the engine's logic, which yield wherever another process may get ahead.
+What is theirs alone (memory) goes with the process; what is durable lies in the broker and the
+stores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from random import Random
 from typing import Any
 
+from confluent_kafka import Message
 from storm.world import row_of
 
+from infra.telemetry.metrics import Metrics
 from processors.analysis.analysing import interpret, prepare
-from processors.conversation.policy import Policy
 from schemas.commands import CompleteTurn, RestartTurn
 from schemas.envelope import CommandEnvelope, Sealed
 from schemas.events import Event, MessageReceived, TurnStarted
+from schemas.failures import Invalid
 from schemas.identifiers import internal_command_id
 from schemas.parts import Usage
 from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS, conversation_key
 from sinks.clickhouse.ranges import Declare, Wait, Write, next_step, pending_range
-from sinks.port import Delivery, Position, TopicPartition
+from sinks.port import Position
 from streams.answering.attempt import restart
 from streams.answering.open_messages import Begin, End, OpenMessage, OpenMessages
+from streams.batch import Batch, Rewind, StageLost
+from streams.batch_source import BatchSource
 from streams.conversation_stage import ConversationTransform, conversation_format
+from streams.dead_letters import DeadLetters
+from streams.decoding import Decoder
+from streams.kafka_options import KafkaOptions
+from streams.restore import restore as restore_states
 from streams.state import MemoryState
-from streams.transactional_stage import Output
+from streams.transactional_stage import TransactionalStage
+from streams.transactions import Outgoing, Transactions
 
-from .broker import Broker, Written
-from .stores import Placed, Redis, Table
+from .broker import PARTITIONS, Written
+from .site import Site, step
+from .stores import Placed
 from .wires import COMMAND_WIRE, EVENT_WIRE, SNAPSHOT_WIRE
 
-Process = Iterator[None]
+Steps = Iterator[None]
 BATCH_MAX = 4
 ROWS_MAX = 3
+NONCE = bytes(12)
+CONVERSATION = "conversation"
+METRICS = Metrics()
 
 
-@dataclass(slots=True)
-class Site:
-    """What processes share: the durable things, the clock, and the chance of this run."""
-
-    broker: Broker
-    rng: Random
-    policy: Policy
-    now_us: int
-    clickhouse: Table = field(default_factory=Table)
-    redis: Redis = field(default_factory=Redis)
-    hesitation: float = 0.3
-    """How likely it is that an answer which could be complete takes longer."""
-    poisoned: list[str] = field(default_factory=list)
-    broken: frozenset[str] = frozenset()
-    """Promises that are broken on purpose."""
-
-    def events(self, start: int, most: int = 1000) -> list[tuple[int, Event]]:
-        """Events from an offset on."""
-        return [
-            (o, EVENT_WIRE.decode(r.value)) for o, r in self.broker.read(EVENTS.name, start, most)
-        ]
+# The conversation stage: the engine's own code, from its consumer to its producer.
 
 
-@dataclass(frozen=True, slots=True)
-class _Delivered:
-    """What librdkafka tells of a delivered record."""
+class _Letters(DeadLetters):
+    """Writes down what was put aside; there should be nothing."""
 
-    at: int
+    def __init__(self, site: Site) -> None:
+        self._site = site
 
-    def offset(self) -> int:
-        return self.at
-
-
-# The conversation stage: one transaction for a batch.
+    def letter(self, message: Message, reason: Invalid) -> Outgoing:
+        self._site.poisoned.append(str(reason))
+        return Outgoing("", b"", b"")
 
 
-def conversation(site: Site) -> Process:
-    """Folds commands into events."""
-    broker = site.broker
-    source = TopicPartition(COMMANDS.name, 0)
+class _Source(BatchSource):
+    """Works its batches off where it stands, without an event loop."""
+
+    def __init__(self, stage: TransactionalStage, options: KafkaOptions) -> None:
+        super().__init__(
+            stage.name,
+            options.for_consumer(stage.name),
+            [COMMANDS.name],
+            stage,
+            deliver=lambda batch: None,
+            batch_max=100,
+            metrics=METRICS,
+        )
+        self._stage = stage
+
+    def run(self) -> None:
+        """Joins the group and goes on until something ends it."""
+        self._join()
+        while True:
+            self._step()
+
+    def _work_off(self, batch: Batch) -> None:
+        if "offsets first" in Site.current.broken:
+            for (_, partition), messages in batch.messages.items():
+                reached = Position(messages[-1].offset() + 1)
+                Site.current.broker.settle(self.name, partition, reached)
+            step()
+        try:
+            self._stage._handle(batch)
+        except (Rewind, StageLost) as outcome:
+            batch.settle(outcome)
+        else:
+            batch.settle()
+
+
+def conversation(site: Site) -> None:
+    """Folds commands into events, as one worker of several."""
+    options = KafkaOptions("simulated")
 
     def open_states(numbers: Sequence[int]) -> dict[int, MemoryState[Any]]:
-        state = MemoryState(conversation_format(SNAPSHOT_WIRE))
-        log = broker.read(CONVERSATIONS.name, 0, 10**6)
-        state.restore([(r.key, r.value) for _, r in log], len(log))
-        return dict.fromkeys(numbers, state)
+        states = {n: MemoryState(conversation_format(SNAPSHOT_WIRE)) for n in numbers}
+        restore_states(CONVERSATIONS.name, states, options)
+        return states
 
-    owner = broker.take_over("conversation", fences="no fencing" not in site.broken)
-    yield
     transform = ConversationTransform(
         EVENT_WIRE, SNAPSHOT_WIRE, COMMAND_WIRE, open_states, lambda tenant: site.policy
     )
-    transform.assigned([source])
-    yield
-    while True:
-        start = broker.position("conversation").offset
-        batch = [_delivery(o, r.value) for o, r in broker.read(source.topic, start, BATCH_MAX)]
-        reached = Position(start + len(batch))
-        if "offsets first" in site.broken:
-            broker.commit(owner, reached)
-            yield
-        writes: list[Written] = []
-        told: list[tuple[int, Callable[..., None]]] = []
-
-        def send(topic: str, key: bytes, value: Any, headers: Any = None, tell: Any = None) -> None:
-            if tell is not None:
-                told.append((len(writes), tell))  # noqa: B023  # used before the next round
-            writes.append(Written(topic, key, value))  # noqa: B023
-
-        out = Output(send, lambda delivery, error: site.poisoned.append(str(error)))
-        changes = transform.apply({source: batch} if batch else {}, site.now_us, out)
-        yield
-        offsets = broker.commit(owner, reached, writes)
-        for number, tell in told:
-            tell(None, _Delivered(offsets[number]))
-        yield
-        transform.committed(changes)
-        yield
-
-
-def _delivery(offset: int, value: bytes) -> Delivery:
-    return Delivery(COMMANDS.name, 0, offset, 0, COMMAND_WIRE.decode(value), None)
+    stage = TransactionalStage(
+        CONVERSATION,
+        Decoder([COMMAND_WIRE]),
+        transform,
+        Transactions(CONVERSATION, options),
+        _Letters(site),
+        METRICS,
+    )
+    _Source(stage, options).run()
 
 
 # Stages without transactions: what they write may repeat.
 
 
-def analysis(site: Site) -> Process:
+def analysis(site: Site) -> Steps:
     """Analyses messages; writes first, commits later."""
     broker = site.broker
     owner = broker.take_over("analysis")
-    at = broker.position("analysis").offset
+    at = {p: _offset(site, "analysis", p) for p in range(PARTITIONS)}
     yield
     while True:
-        for offset, event in site.events(at, BATCH_MAX):
-            if isinstance(event, MessageReceived):
-                reading = prepare(event, "hello")
-                sealed = Sealed(event.text.subject, "2026-11/1", "o", "redacted", bytes(12), b"")
-                command = interpret(reading, sealed, (), site.now_us, ())
+        for partition in at:
+            for offset, event in events(site, partition, at[partition], BATCH_MAX):
+                if isinstance(event, MessageReceived):
+                    reading = prepare(event, "hello")
+                    sealed = Sealed(event.text.subject, "2026-11/1", "o", "redacted", NONCE, b"")
+                    command = interpret(reading, sealed, (), site.now_us, ())
+                    yield
+                    broker.append(on_commands(command))
                 yield
-                broker.append(on_commands(command))
-            yield
-            at = offset + 1
-            if site.rng.random() < 0.5:
-                broker.commit(owner, Position(at))
-        broker.commit(owner, Position(at))
+                at[partition] = offset + 1
+                if site.rng.random() < 0.5:
+                    broker.commit(owner, {partition: Position(at[partition])})
+        broker.commit(owner, {p: Position(o) for p, o in at.items()})
         yield
 
 
-def answering(site: Site) -> Process:
+def answering(site: Site) -> Steps:
     """Answers turns, several at once, in any order."""
     broker = site.broker
     owner = broker.take_over("answering")
     yield
-    at = broker.position("answering").offset
-    messages = OpenMessages(at)
-    for offset, event in site.events(at):
-        messages.take_or_pass(event, offset)
-        at = offset + 1
-    for message in messages.begun():
-        yield
-        assert message.turn is not None
-        broker.append(on_commands(restart(message.turn, message.attempt + 1, None)))
+    at = {p: _offset(site, "answering", p) for p in range(PARTITIONS)}
+    messages = {p: OpenMessages(offset) for p, offset in at.items()}
+    for partition in at:
+        for offset, event in events(site, partition, at[partition]):
+            messages[partition].take_or_pass(event, offset)
+            at[partition] = offset + 1
+        for message in messages[partition].begun():
+            yield
+            assert message.turn is not None
+            broker.append(on_commands(restart(message.turn, message.attempt + 1, None)))
     running: dict[str, tuple[TurnStarted, int]] = {}
     while True:
-        yield
-        for offset, event in site.events(at, BATCH_MAX):
-            _follow(messages.take_or_pass(event, offset), running)
-            at = offset + 1
+        for partition in at:
+            yield
+            for offset, event in events(site, partition, at[partition], BATCH_MAX):
+                _follow(messages[partition].take_or_pass(event, offset), running)
+                at[partition] = offset + 1
         yield
         if running and site.rng.random() >= site.hesitation:
             turn, attempt = running.pop(site.rng.choice(sorted(running)))
             broker.append(on_commands(_end_of(turn, attempt, site)))
         yield
-        broker.commit(owner, Position(messages.committable))
+        broker.commit(owner, {p: Position(m.committable) for p, m in messages.items()})
 
 
 def _follow(step: Begin | End | None, running: dict[str, tuple[TurnStarted, int]]) -> None:
@@ -205,7 +209,7 @@ def _end_of(turn: TurnStarted, attempt: int, site: Site) -> CompleteTurn | Resta
         "answering",
         None,
     )
-    text = Sealed("p", "2026-11/1", command_id, "answer", bytes(12), b"%d" % attempt)
+    text = Sealed("p", "2026-11/1", command_id, "answer", NONCE, b"%d" % attempt)
     usage = Usage("grounded", "grounded", 0, 0, 0)
     return CompleteTurn(
         envelope, turn.turn_id, attempt, text, (), usage, False, 0.9, 0, 1000, 2000
@@ -222,43 +226,58 @@ def on_commands(command: Any) -> Written:
 # Sinks: first the write, then the offset.
 
 
-def clickhouse(site: Site) -> Process:
+def clickhouse(site: Site) -> Steps:
     """Writes rows once each, by the protocol of `sinks.clickhouse.ranges`."""
     broker = site.broker
     owner = broker.take_over("clickhouse")
     yield
-    position = broker.position("clickhouse")
-    pending = pending_range(position.note, 1)
-    at = position.offset
+    at = {p: _offset(site, "clickhouse", p) for p in range(PARTITIONS)}
+    notes = {p: broker.position("clickhouse", p) for p in at}
+    pending = {p: pending_range(note.note, 1) if note else None for p, note in notes.items()}
     while True:
-        yield
-        waiting = site.events(at)
-        match next_step(pending, [offset for offset, _ in waiting], 1, ROWS_MAX):
-            case Declare(wanted):
-                broker.commit(owner, Position(wanted.first, wanted.note))
-                pending = wanted
-            case Write(wanted, count):
-                token = wanted.token("clickhouse", EVENTS.name, 0)
-                if "no token" in site.broken:
-                    token = str(site.rng.random())
-                site.clickhouse.insert([placed(event) for _, event in waiting[:count]], token)
-                yield
-                at, pending = wanted.last + 1, None
-                broker.commit(owner, Position(at))
-            case Wait():
-                pass
+        for partition in at:
+            yield
+            waiting = events(site, partition, at[partition])
+            match next_step(pending[partition], [offset for offset, _ in waiting], 1, ROWS_MAX):
+                case Declare(wanted):
+                    broker.commit(owner, {partition: Position(wanted.first, wanted.note)})
+                    pending[partition] = wanted
+                case Write(wanted, count):
+                    token = wanted.token("clickhouse", EVENTS.name, partition)
+                    if "no token" in site.broken:
+                        token = str(site.rng.random())
+                    site.clickhouse.insert([placed(event) for _, event in waiting[:count]], token)
+                    yield
+                    at[partition], pending[partition] = wanted.last + 1, None
+                    broker.commit(owner, {partition: Position(wanted.last + 1)})
+                case Wait():
+                    pass
 
 
-def redis(site: Site) -> Process:
-    """Applies events by their `seq`; the store keeps its own offset."""
+def redis(site: Site) -> Steps:
+    """Applies events by their `seq`; the store keeps its own offsets."""
     store = site.redis
     yield
     while True:
-        for offset, event in site.events(store.offset, ROWS_MAX):
+        for partition in range(PARTITIONS):
+            begin = store.offsets[partition]
+            for offset, event in events(site, partition, begin, ROWS_MAX):
+                yield
+                if not store.apply(partition, begin, offset, placed(event)):
+                    break
+                begin = offset + 1
             yield
-            if not store.apply(offset, placed(event)):
-                break
-        yield
+
+
+def events(site: Site, partition: int, start: int, most: int = 1000) -> list[tuple[int, Event]]:
+    """Committed events of a partition from an offset on."""
+    found, _ = site.broker.log(EVENTS.name, partition).read(start, most)
+    return [(offset, EVENT_WIRE.decode(record.value)) for offset, record in found]
+
+
+def _offset(site: Site, stage: str, partition: int) -> int:
+    position = site.broker.position(stage, partition)
+    return position.offset if position else 0
 
 
 def placed(event: Event) -> Placed:
@@ -267,11 +286,11 @@ def placed(event: Event) -> Placed:
     return (event.envelope.tenant_id, event.envelope.conversation_id), row_of(event, text)
 
 
-Stage = Callable[[Site], Process]
+Stage = Callable[[Site], Steps]
 STAGES: Mapping[str, Stage] = {
-    "conversation": conversation,
     "analysis": analysis,
     "answering": answering,
     "clickhouse": clickhouse,
     "redis": redis,
 }
+"""Those that one process has to itself."""

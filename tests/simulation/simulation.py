@@ -8,6 +8,7 @@ from functools import reduce
 from hashlib import sha256
 from random import Random
 
+from confluent_kafka import KafkaException
 from storm.history import History, Outcome, Place, Send
 from storm.oracle import ENDS, START, Finding, Rule, judge
 from storm.world import Row, World
@@ -19,20 +20,30 @@ from schemas.commands import SubmitMessage
 from schemas.envelope import CommandEnvelope, Sealed
 from schemas.events import Event
 from schemas.identifiers import client_command_id
-from schemas.topics import CONVERSATIONS, conversation_key
+from schemas.topics import CONVERSATIONS, EVENTS, conversation_key
+from streams.batch import StageLost
 
-from .broker import Broker, Fenced, Written
-from .processes import STAGES, Process, Site, Stage, on_commands, placed
-from .wires import SNAPSHOT_WIRE
+from .broker import PARTITIONS, Broker, Fenced, Written
+from .processes import CONVERSATION, STAGES, Stage, Steps, conversation, on_commands, placed
+from .site import Process, Site, simulated_kafka
+from .wires import EVENT_WIRE, SNAPSHOT_WIRE
 
 START_US = 1_790_000_000_000_000
 QUIET_ROUNDS = 600
 QUIET_IN_A_ROW = 25
+WORKERS = ("conversation-1", "conversation-2", "conversation-3")
+WORKER_STEPS = 4
+"""Of a worker, in one round: they do their work in smaller steps."""
+TRANSACTION_US = 10_000_000
+"""After that the broker ends a transaction."""
 TENANTS = ("storm-a", "storm-b")
 
 
 class Simulation:
-    """A run that has not ended yet. `settle` ends it and says what is wrong."""
+    """A run that has not ended yet. `settle` ends it and says what is wrong.
+
+    Use it in a `with` block: meanwhile the engine's clients and its clock are simulated.
+    """
 
     def __init__(
         self,
@@ -49,32 +60,70 @@ class Simulation:
             waiting_max=self.rng.choice((1, 16)),
         )
         self.site = Site(Broker(), self.rng, policy, START_US, broken=broken)
+        self.site.broker.fences = "no fencing" not in broken
         self.history = History()
-        self._running: dict[str, list[Process]] = {
+        self._wire: list[tuple[Send, Written]] = []
+        self._workers: dict[str, Process] = {}
+        self._running: dict[str, list[Steps]] = {
             name: [start(self.site)] for name, start in stages.items()
         }
-        self._wire: list[tuple[Send, Written]] = []
+        self._kafka = simulated_kafka()
+
+    def __enter__(self) -> Simulation:
+        Site.current = self.site
+        self._kafka.__enter__()
+        self._workers = {name: Process(self.site, conversation) for name in WORKERS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self._workers.values():
+            worker.kill()
+        self._kafka.__exit__(None, None, None)
 
     # What may happen next
 
-    def step(self, stage: str, *, zombie: bool = False) -> None:
-        """The stage goes on to its next interruption; or one that was replaced does."""
-        processes = self._running[stage]
+    def step(self, name: str, *, zombie: bool = False) -> None:
+        """A process goes on to its next interruption; or one that was replaced does."""
+        if name in WORKERS:
+            self._step_worker(name)
+            return
+        processes = self._running[name]
         process = processes[0 if zombie else -1]
         try:
             next(process)
         except Fenced:
             processes.remove(process)
             if not processes:
-                processes.append(self._stages[stage](self.site))
+                processes.append(self._stages[name](self.site))
 
-    def crash(self, stage: str) -> None:
-        """The stage dies where it is; another process takes its place."""
-        self._running[stage][-1] = self._stages[stage](self.site)
+    def _step_worker(self, name: str) -> None:
+        try:
+            self._workers[name].go_on()
+        except (StageLost, KafkaException):
+            self.crash(name)
 
-    def replace(self, stage: str) -> None:
+    def crash(self, name: str) -> None:
+        """A process dies where it is; another one takes its place."""
+        if name in WORKERS:
+            self._workers[name].kill()
+            self._dismiss(name)
+            self._workers[name] = Process(self.site, conversation)
+        else:
+            self._running[name][-1] = self._stages[name](self.site)
+
+    def replace(self, name: str) -> None:
         """Another process takes over, and the one before does not know it yet."""
-        self._running[stage].append(self._stages[stage](self.site))
+        if name in WORKERS:
+            self._dismiss(name)
+        else:
+            self._running[name].append(self._stages[name](self.site))
+
+    def _dismiss(self, name: str) -> None:
+        self.site.broker.groups[CONVERSATION].dismiss(self._workers[name].member)
+
+    def move(self, partition: int, number: int) -> None:
+        """One of the workers shall have the partition, and its owner is asked for it."""
+        self.site.broker.groups[CONVERSATION].move(partition % PARTITIONS, number)
 
     def empty_redis(self) -> None:
         """Redis loses everything."""
@@ -83,6 +132,7 @@ class Simulation:
     def pass_time(self, us: int) -> None:
         """The clock goes on."""
         self.site.now_us += us
+        self.site.broker.abort_older(self.site.now_us - TRANSACTION_US)
 
     def say(self, number: int) -> None:
         """A customer says something new."""
@@ -117,13 +167,13 @@ class Simulation:
         while self._wire:
             self.deliver(0, acknowledged=True)
         # Or it could be taken for quiet while an answer is only late by chance.
-        self.site.hesitation = 0.0
+        self.site.hesitation = self.site.mishap = 0.0
         # Analysis has a deadline of two seconds, a turn of ten at least.
         if not self._rest(step_us=10_000, rounds_max=QUIET_ROUNDS):
             return [Finding(Rule.DRAINED, ("", ""), "it never came to rest")]
         waiting = self._unanswered()
         self._rest(step_us=2_000_000, rounds_max=QUIET_ROUNDS)
-        events = [event for _, event in self.site.events(0, 10**6)]
+        events = self._events()
         return [*waiting, *self._judge(events), *self._folds(events)]
 
     def _rest(self, step_us: int, rounds_max: int) -> bool:
@@ -131,6 +181,8 @@ class Simulation:
         quiet, before = 0, -1
         for _ in range(rounds_max):
             for name in self._stages:
+                self.step(name)
+            for name in WORKERS * WORKER_STEPS:
                 self.step(name)
             self.pass_time(step_us)
             quiet = quiet + 1 if self.site.broker.changes == before else 0
@@ -142,13 +194,16 @@ class Simulation:
     def _unanswered(self) -> list[Finding]:
         """Turns that are open although nothing stands in their way."""
         opened: dict[str, Place] = {}
-        for _, event in self.site.events(0, 10**6):
+        for event in self._events():
             place, row = placed(event)
             if row.type == START:
                 opened[row.turn] = place
             elif row.type in ENDS:
                 opened.pop(row.turn, None)
         return [Finding(Rule.ANSWERED, p, f"turn {turn} is left") for turn, p in opened.items()]
+
+    def _events(self) -> list[Event]:
+        return [EVENT_WIRE.decode(record.value) for record in self.site.broker.read(EVENTS.name)]
 
     def _judge(self, events: list[Event]) -> list[Finding]:
         log: dict[Place, list[Row]] = defaultdict(list)
@@ -165,7 +220,7 @@ class Simulation:
         return found
 
     def _folds(self, events: list[Event]) -> list[Finding]:
-        latest = {r.key: r.value for _, r in self.site.broker.read(CONVERSATIONS.name, 0, 10**6)}
+        latest = {r.key: r.value for r in self.site.broker.read(CONVERSATIONS.name)}
         found = []
         for place in self.history.screens:
             mine = [
@@ -204,9 +259,14 @@ def random_run(
     stages: Mapping[str, Stage] = STAGES,
 ) -> list[Finding]:
     """A whole run whose every step follows from the seed."""
-    run = Simulation(seed, broken, stages)
+    with Simulation(seed, broken, stages) as run:
+        _go_wild(run, steps)
+        return run.settle()
+
+
+def _go_wild(run: Simulation, steps: int) -> None:
     rng = run.rng
-    names = tuple(STAGES)
+    names = (*STAGES, *WORKERS * 2)
     for _ in range(steps):
         chance = rng.random()
         stage = rng.choice(names)
@@ -221,12 +281,13 @@ def random_run(
         elif chance < 0.94:
             if run.history.sends:
                 run.repeat(rng.choice(run.history.sends))
-        elif chance < 0.96:
+        elif chance < 0.955:
             run.crash(stage)
         elif chance < 0.98:
             run.replace(stage)
         elif chance < 0.983:
             run.empty_redis()
+        elif chance < 0.99:
+            run.move(rng.randrange(PARTITIONS), rng.randrange(len(WORKERS)))
         else:
             run.pass_time(rng.choice((1000, 100_000, 3_000_000, 30_000_000)))
-    return run.settle()

@@ -27,29 +27,28 @@ class Table:
 
 
 class Redis:
-    """Logs of conversations that apply each `seq` once, and the offset they stand at."""
+    """Logs of conversations that apply each `seq` once, and the offsets they stand at."""
 
     def __init__(self) -> None:
         self.rows: dict[Place, list[Row]] = defaultdict(list)
-        self.offset = 0
+        self.offsets: dict[int, int] = defaultdict(int)
+        """The next to apply, by partition."""
 
-    def apply(self, offset: int, placed: Placed) -> bool:
+    def apply(self, partition: int, after: int, offset: int, placed: Placed) -> bool:
         """The script of an event: the log, the view and the offset change together.
 
-        False where the store stands elsewhere: then it was emptied, and is to be fed again.
+        False where the store does not stand at `after`: then it was emptied, and is to be fed
+        again.
         """
-        if offset != self.offset:
+        if after != self.offsets[partition]:
             return False
         place, row = placed
-        have = len(self.rows[place])
-        if row.seq == have + 1:
+        if row.seq > len(self.rows[place]):
             self.rows[place].append(row)
-        elif row.seq > have:
-            raise AssertionError(f"{place}: event {row.seq} after {have}")
-        self.offset = offset + 1
+        self.offsets[partition] = offset + 1
         return True
 
     def empty(self) -> None:
         """Everything is gone, as after a `FLUSHALL`."""
         self.rows.clear()
-        self.offset = 0
+        self.offsets.clear()

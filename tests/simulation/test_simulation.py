@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,14 +16,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from storm.oracle import Rule
 
 from processors.conversation import decide
+from streams import transactions
 from streams.answering.open_messages import OpenMessages
+from streams.batch import Rewind
+from streams.conversation_stage import ConversationTransform
 
-from .processes import STAGES, Process, Site
-from .simulation import Simulation, random_run
+from .processes import STAGES, Steps
+from .simulation import WORKERS, Simulation, random_run
+from .site import Site
 
 RUNS = 10_000
 STEPS = 150
 CHUNK = 250
+NAMES = sorted((*STAGES, *WORKERS))
 
 Broken = Callable[[], AbstractContextManager[frozenset[str]]]
 
@@ -51,6 +57,27 @@ def without_deduplication() -> Iterator[frozenset[str]]:
         yield frozenset()
 
 
+@contextmanager
+def state_before_the_commit() -> Iterator[frozenset[str]]:
+    apply = ConversationTransform.apply
+
+    def apply_at_once(self: ConversationTransform, *arguments: Any) -> Any:
+        changes = apply(self, *arguments)
+        self.committed(changes)
+        return changes
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConversationTransform, "apply", apply_at_once)
+        yield frozenset()
+
+
+@contextmanager
+def unknown_taken_for_aborted() -> Iterator[frozenset[str]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transactions, "_verdict", lambda producer, reason: Rewind(reason.str()))
+        yield frozenset()
+
+
 @pytest.mark.parametrize(
     ("broken", "rule", "what"),
     [
@@ -58,16 +85,25 @@ def without_deduplication() -> Iterator[frozenset[str]]:
         (lambda: nullcontext(frozenset(("offsets first",))), Rule.LOST, "is not in log"),
         (lambda: nullcontext(frozenset(("no token",))), Rule.DOUBLED, "times in ClickHouse"),
         (lambda: nullcontext(frozenset(("no fencing",))), Rule.ORDER, "the log has"),
+        (state_before_the_commit, Rule.LOST, "is not in log"),
+        (unknown_taken_for_aborted, Rule.DOUBLED, "times in log"),
     ],
-    ids=("no de-duplication", "offsets before the work", "no token", "no fencing"),
+    ids=(
+        "no de-duplication",
+        "offsets before the work",
+        "no token",
+        "no fencing",
+        "state before the commit",
+        "unknown taken for aborted",
+    ),
 )
 def test_a_broken_promise_is_found(broken: Broken, rule: Rule, what: str) -> None:
     with broken() as promises:
-        found = [f for seed in range(100) for f in random_run(seed, STEPS, promises)]
+        found = [f for seed in range(200) for f in random_run(seed, STEPS, promises)]
     assert any(f.rule is rule and what in f.what for f in found)
 
 
-def idle(site: Site) -> Process:
+def idle(site: Site) -> Steps:
     """A stage that does nothing."""
     while True:
         yield
@@ -95,23 +131,28 @@ class Schedules(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 1000))
     def begin(self, seed: int) -> None:
         self.run = Simulation(seed)
+        self.run.__enter__()
 
-    @rule(stages=st.lists(st.sampled_from(sorted(STAGES)), min_size=1, max_size=12))
-    def go_on(self, stages: list[str]) -> None:
-        for stage in stages:
-            self.run.step(stage)
+    @rule(names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=20))
+    def go_on(self, names: list[str]) -> None:
+        for name in names:
+            self.run.step(name)
 
     @rule(stage=st.sampled_from(sorted(STAGES)))
     def zombie(self, stage: str) -> None:
         self.run.step(stage, zombie=True)
 
-    @rule(stage=st.sampled_from(sorted(STAGES)))
-    def crash(self, stage: str) -> None:
-        self.run.crash(stage)
+    @rule(name=st.sampled_from(NAMES))
+    def crash(self, name: str) -> None:
+        self.run.crash(name)
 
-    @rule(stage=st.sampled_from(sorted(STAGES)))
-    def replace(self, stage: str) -> None:
-        self.run.replace(stage)
+    @rule(name=st.sampled_from(NAMES))
+    def replace(self, name: str) -> None:
+        self.run.replace(name)
+
+    @rule(partition=st.integers(0, 1), number=st.integers(0, 1))
+    def move(self, partition: int, number: int) -> None:
+        self.run.move(partition, number)
 
     @rule(customer=st.integers(0, 2))
     def say(self, customer: int) -> None:
@@ -136,7 +177,10 @@ class Schedules(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "run"):
-            findings = self.run.settle()
+            try:
+                findings = self.run.settle()
+            finally:
+                self.run.__exit__()
             assert not findings, "\n".join(map(str, findings))
 
 

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
+import pyarrow as pa
+
 from infra.clickhouse.port import ClickHouse
-from parley.verify.reading import LogReader, RedisReader
+from parley.verify.reading import SnapshotReader, snapshot_key
 from parley.verify.verification import Sources
-from schemas.events import Event, MessageReceived
+from processors.conversation.evolve import evolve
+from processors.conversation.state import new_conversation
+from schemas.events import Event, MessageReceived, TurnStarted
 from schemas.topics import EVENTS
-from sinks.redis.texts import Opener
+from sinks.clickhouse.columns import EVENT_COLUMNS, TEXT_COLUMNS, table_of
+from sinks.clickhouse.columns import Row as Columns
+from sinks.clickhouse.projection import ninety_days
+from sinks.clickhouse.rows import event_row, text_row
+from sinks.port import Delivery
+from sinks.redis.texts import Opener, event_texts
 
 from .history import Place
+
+SNAPSHOTS = "the snapshot"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event as one of the copies has it."""
+    """An event as one of the copies has it; the last three fields are known of the log only."""
 
     seq: int
     type: str
@@ -28,7 +40,22 @@ class Row:
     turn: str = ""
     code: str = ""
     text: str = ""
-    """What a received message says; of the log only."""
+    """What a message says, what was left of it when it was redacted, or an answer."""
+    at_us: int = 0
+    due_us: int = 0
+    """When the turn that it starts has to end."""
+
+
+Cells = Mapping[str, Any]
+"""One thing as a copy holds it: values by column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """What the log folds to, and what a copy holds instead, by conversation and `seq`."""
+
+    folded: dict[tuple[Place, int], Cells]
+    found: dict[tuple[Place, int], Cells]
 
 
 @dataclass(slots=True)
@@ -40,6 +67,8 @@ class World:
     clickhouse: dict[Place, list[Row]] = field(default_factory=dict)
     texts: list[tuple[str, str, str]] = field(default_factory=list)
     """Every text that a copy shows: where it is, its tenant, and the text."""
+    folds: dict[str, Fold] = field(default_factory=dict)
+    """By what is compared. Redis, whose frames age, is compared by `parley verify`."""
 
     def only(self, prefix: str) -> World:
         """The conversations of one storm; a stack may have seen others before."""
@@ -47,27 +76,43 @@ class World:
         def some(copy: dict[Place, list[Row]]) -> dict[Place, list[Row]]:
             return {place: rows for place, rows in copy.items() if place[1].startswith(prefix)}
 
-        return World(some(self.log), some(self.redis), some(self.clickhouse), self.texts)
+        def cells(all_of_it: dict[tuple[Place, int], Cells]) -> dict[tuple[Place, int], Cells]:
+            return {k: v for k, v in all_of_it.items() if k[0][1].startswith(prefix)}
+
+        return World(
+            some(self.log),
+            some(self.redis),
+            some(self.clickhouse),
+            self.texts,
+            {name: Fold(cells(f.folded), cells(f.found)) for name, f in self.folds.items()},
+        )
 
 
 def look(sources: Sources, places: Iterable[Place]) -> World:
     """Reads everything. Raises `Unavailable`."""
-    world = World(log=_log(sources.log, sources.opener))
-    _look_at_redis(sources.redis, sorted({*world.log, *places}), world)
+    world = World()
+    deliveries = list(sources.log.read(range(EVENTS.partitions)))
+    for delivery in deliveries:
+        world.log.setdefault(_place(delivery), []).append(_logged(delivery.record, sources.opener))
+    _look_at_redis(sources, sorted({*world.log, *places}), world)
     _look_at_clickhouse(sources.clickhouse, sources.database, world)
+    world.folds = {
+        SNAPSHOTS: _snapshots(sources.snapshots, deliveries),
+        **_tables(sources, deliveries),
+    }
     return world
 
 
-def _log(reader: LogReader, opener: Opener) -> dict[Place, list[Row]]:
-    rows: dict[Place, list[Row]] = defaultdict(list)
-    for event in reader.read(range(EVENTS.partitions)):
-        place = event.envelope.tenant_id, event.envelope.conversation_id
-        rows[place].append(row_of(event, _text(event, opener)))
-    return dict(rows)
+def _place(delivery: Delivery) -> Place:
+    envelope = delivery.record.envelope
+    return envelope.tenant_id, envelope.conversation_id
 
 
-def row_of(event: Event, text: str) -> Row:
-    """An event as a row; `text` is what it says if it is a received message."""
+# The log
+
+
+def row_of(event: Event, text: str = "") -> Row:
+    """An event as a row, with its text."""
 
     def said(name: str) -> str:
         return str(getattr(event, name, None) or "")
@@ -76,15 +121,26 @@ def row_of(event: Event, text: str) -> Row:
     return Row(event.envelope.seq, kind, said("mid"), said("turn_id"), said("code"), text)
 
 
+def _logged(event: Event, opener: Opener) -> Row:
+    due_us = event.deadline_at if isinstance(event, TurnStarted) else 0
+    row = row_of(event, _text(event, opener))
+    return replace(row, at_us=event.envelope.occurred_at, due_us=due_us)
+
+
 def _text(event: Event, opener: Opener) -> str:
-    if not isinstance(event, MessageReceived):
-        return ""
-    place = event.envelope
-    return opener.open(event.text, tenant_id=place.tenant_id, conversation_id=place.conversation_id)
+    if isinstance(event, MessageReceived):
+        place = event.envelope
+        return opener.open(
+            event.text, tenant_id=place.tenant_id, conversation_id=place.conversation_id
+        )
+    return next(iter(event_texts(opener, event)), "")
 
 
-def _look_at_redis(reader: RedisReader, places: list[Place], world: World) -> None:
-    for place, stored in reader.read(places).items():
+# Redis and ClickHouse
+
+
+def _look_at_redis(sources: Sources, places: list[Place], world: World) -> None:
+    for place, stored in sources.redis.read(places).items():
         for _, raw in stored.frames if stored else ():
             frame: dict[str, Any] = json.loads(raw)
             data = frame["data"]
@@ -110,3 +166,54 @@ def _look_at_clickhouse(clickhouse: ClickHouse, database: str, world: World) -> 
         f"SELECT tenant_id, text FROM {database}.event_texts"
     ):
         world.texts.append(("ClickHouse", tenant, text))
+
+
+# Folds
+
+
+def _snapshots(reader: SnapshotReader, deliveries: Sequence[Delivery]) -> Fold:
+    """Snapshots byte for byte."""
+    events: dict[Place, list[Event]] = defaultdict(list)
+    for delivery in deliveries:
+        events[_place(delivery)].append(delivery.record)
+    folded: dict[tuple[Place, int], Cells] = {}
+    found: dict[tuple[Place, int], Cells] = {}
+    newest = {k: v for p in range(EVENTS.partitions) for k, v in reader.read(p).items()}
+    for place, its_events in events.items():
+        state = reduce(evolve, its_events, new_conversation(*place))
+        folded[place, 0] = {"bytes": reader.encode(state)}
+        if (snapshot := newest.get(snapshot_key(place))) is not None:
+            found[place, 0] = {"bytes": snapshot}
+    return Fold(folded, found)
+
+
+def _tables(sources: Sources, deliveries: Sequence[Delivery]) -> dict[str, Fold]:
+    """Every column of every row but the time at which it was inserted."""
+
+    def opened(sealed: Any, tenant: str, conversation: str) -> str:
+        return sources.opener.open(sealed, tenant_id=tenant, conversation_id=conversation)
+
+    wanted: dict[str, tuple[Mapping[str, pa.DataType], list[Columns]]] = {
+        "events": (EVENT_COLUMNS, [event_row(delivery) for delivery in deliveries]),
+        "event_texts": (
+            TEXT_COLUMNS,
+            [row for d in deliveries if (row := text_row(d, opened, ninety_days)) is not None],
+        ),
+    }
+    folds = {}
+    for table, (columns, rows) in wanted.items():
+        names = ", ".join(columns)
+        stored = sources.clickhouse.query_arrow(f"SELECT {names} FROM {sources.database}.{table}")
+        folds[f"ClickHouse's {table}"] = Fold(_cells(table_of(rows, columns)), _cells(stored))
+    return folds
+
+
+def _cells(table: pa.Table) -> dict[tuple[Place, int], Cells]:
+    return {
+        ((row["tenant_id"], row["conversation_id"]), row["seq"]): {
+            # Arrow writes a UUID as bytes, and reads it back as a UUID.
+            name: getattr(value, "bytes", value)
+            for name, value in row.items()
+        }
+        for row in table.to_pylist()
+    }
