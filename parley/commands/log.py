@@ -73,8 +73,8 @@ def log(
         wiring.check_log()
         reader = LogReader(wiring.wire(EVENTS), wiring.kafka)
         key = conversation_key(tenant, conversation)
-        events = reader.read([partition_of(key, EVENTS.partitions)], key)
-        found = _print(events, wiring.sealer, as_json)
+        deliveries = reader.read([partition_of(key, EVENTS.partitions)], key)
+        found = _print((each.record for each in deliveries), wiring.sealer, as_json)
     finally:
         wiring.close()
     if not found:

@@ -13,10 +13,10 @@ from parley.verify.comparing import Stored
 from parley.verify.differences import Conversation
 from processors.conversation.state import Conversation as State
 from processors.conversation.state import upcast
-from schemas.events import Event
 from schemas.failures import Invalid, Unavailable
 from schemas.topics import CONVERSATIONS, EVENTS, conversation_key
 from schemas.wire import TopicWire
+from sinks.port import Delivery
 from sinks.redis.connection import away
 from sinks.redis.keys import FRAME, conversation_keys, entry_seq
 from streams.batch import StageLost
@@ -40,7 +40,7 @@ class LogReader:
         self.unreadable: list[tuple[int, int, str]] = []
         """Partition, offset and reason of records that are no events of theirs."""
 
-    def read(self, partitions: Sequence[int], key: bytes | None = None) -> Iterator[Event]:
+    def read(self, partitions: Sequence[int], key: bytes | None = None) -> Iterator[Delivery]:
         """Events up to the present end, those of one key only if it is given.
 
         Raises `Unavailable` when Kafka does not answer.
@@ -56,7 +56,7 @@ class LogReader:
                     self.unreadable.append((partition, message.offset(), error.code))
                     continue
                 if delivery is not None:
-                    yield delivery.record
+                    yield delivery
             self._next[partition] = next_offset
 
 
@@ -84,6 +84,10 @@ class SnapshotReader:
     def decode(self, value: bytes | None) -> State | None:
         """A snapshot; None for none. Raises `Invalid` for bytes that are no snapshot."""
         return None if value is None else upcast(self._wire.decode(value))
+
+    def encode(self, state: State) -> bytes:
+        """The snapshot that the conversation stage writes of a state."""
+        return self._wire.encode(state)
 
 
 def _stretches(

@@ -24,6 +24,7 @@ from parley.verify.turns import OpenTurn, Turns
 from schemas.events import Event
 from schemas.topics import EVENTS
 from sinks.clickhouse.digests import Digest, digests_of_table
+from sinks.port import Delivery
 from sinks.redis.texts import Opener, event_texts
 
 ROUND_PAUSE_S = 0.25
@@ -111,9 +112,10 @@ class Verification:
             self._snapshots |= {k: v for k, v in newer.items() if k in wanted}
         return [*self._compare_pending(), *self._compare_whole()]
 
-    def _take(self, events: Iterable[Event], *, settled: bool) -> None:
+    def _take(self, deliveries: Iterable[Delivery], *, settled: bool) -> None:
         """Folds events. If `settled`, those of conversations that agreed before only count."""
-        for event in events:
+        for delivery in deliveries:
+            event: Event = delivery.record
             envelope = event.envelope
             place = (envelope.tenant_id, envelope.conversation_id)
             known = self._digests.get(place)

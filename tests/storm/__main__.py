@@ -65,6 +65,8 @@ def show(verdict: Verdict, console: Console) -> None:
         "turns": ", ".join(f"{n} {what}" for what, n in sorted(verdict.outcomes.items())),
         "faults": f"{verdict.struck} of {len(verdict.faults)} struck",
         "drained": f"{verdict.drained_s:.1f} s",
+        "streamed": "{1} of {0} answers that came to a screen".format(*verdict.streamed),
+        "latest end": f"{verdict.latest_s:+.1f} s after its deadline",
     }
     for name, value in counted.items():
         console.print(f"{name:<14}{value}", highlight=False)

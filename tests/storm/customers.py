@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from parley.client import (
     Applied,
@@ -96,10 +97,21 @@ def _plan(rng: Random, name: str, duration_s: float) -> Plan:
     return Plan((tenant, f"c-{name}"), f"person-{name}", tuple(messages))
 
 
+class DiaryCursor(Cursor):
+    """Tells how each subscription begins, which a cursor has no use for."""
+
+    on_subscribed: Callable[[bool], None]
+
+    def apply(self, frame: Mapping[str, Any]) -> Applied | None:
+        if frame["t"] == "subbed":
+            self.on_subscribed(frame["resumed"])
+        return super().apply(frame)
+
+
 class Customer:
     """Plays one plan and writes into a history."""
 
-    cursor: type[Cursor] = Cursor
+    cursor: type[DiaryCursor] = DiaryCursor
 
     def __init__(
         self,
@@ -113,6 +125,7 @@ class Customer:
         self._token = token
         self._history = history
         self._cursor = self.cursor()
+        self._cursor.on_subscribed = self._note_subscription
         self._rng = Random(f"customer {plan.person}")
         self._rng.shuffle(self._gateways)
         self._screen = history.screen(plan.place)
@@ -183,6 +196,9 @@ class Customer:
 
     def _note(self, item: Applied) -> None:
         self._screen.seen.append(_seen(item))
+
+    def _note_subscription(self, resumed: bool) -> None:
+        self._screen.seen.append(Seen("subscribed", resumed=resumed))
 
 
 def _seen(item: Applied) -> Seen:

@@ -37,10 +37,12 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One thing that a screen applied: an event, a reset to a snapshot, or a stretch of text.
+    """One thing that came to a screen: an event, a reset to a snapshot, a stretch of text, or the
+    beginning of a subscription.
 
     `seq` is that of the event or snapshot; `turn`, `attempt`, `at` and `text` belong to texts, and
-    `text` to completed turns too. `mids` are the messages of customers in a snapshot, in order.
+    `text` to events that show one too. `mids` are the messages of customers in a snapshot, in
+    order; `resumed` is what the gateway said at the beginning.
     """
 
     kind: str
@@ -51,6 +53,7 @@ class Seen:
     at: int = 0
     text: str = ""
     mids: tuple[str, ...] = ()
+    resumed: bool = False
     whole: str = field(default="", repr=False)
     """All of the frame's data as text, to look for canaries."""
 

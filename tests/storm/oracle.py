@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from parley.verify.verification import Report
+from schemas.topics import EVENTS
+
 from .history import History, Outcome, Place, Screen, Send, canary
-from .world import Row, World
+from .nemesis import Fault
+from .world import Cells, Row, World
 
 ENDS = frozenset(("TurnCompleted", "TurnFailed", "TurnCancelled"))
 START = "TurnStarted"
 LIFE = ENDS | {START, "TurnRestarted"}
+SHOWN = frozenset(("MessageAnalysed", "TurnCompleted"))
+"""Whose texts frontends see."""
 EFFECTS = frozenset(("MessageReceived", "CommandRejected"))
 REFUSALS = frozenset(("too_many_waiting",))
 """The only reasons for which a conversation refuses what these customers say."""
 UNANSWERED_MAX = 0.05
 """Share of the turns that may end without an answer: deadlines are short, and workers sleep."""
+STREAMED_MIN = 0.2
+"""Share of the answers seen by screens that must have streamed: many come after a reconnect."""
 TURNS_MIN = 100
 """Of fewer turns no share can be told."""
+LATE_MAX_S = 60.0
+"""How long after its deadline a turn may end: nothing that goes wrong lasts longer."""
 COPIES = ("log", "Redis", "ClickHouse")
 
 
@@ -36,6 +46,8 @@ class Rule(StrEnum):
     TURN = "one turn and one outcome for each message"
     ANSWERED = "nearly every turn has an answer"
     STREAM = "what streamed is what was completed"
+    LIVE = "answers stream while they are written"
+    LATE = "a turn ends by its deadline, or soon after"
     TENANT = "nothing under another tenant"
     FOLD = "copies are the fold of the log"
     DRAINED = "drained within a minute"
@@ -54,6 +66,20 @@ class Finding:
         return f"{self.rule}: {':'.join(self.place)}: {self.what}"
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """How everything came to rest after a storm."""
+
+    report: Report
+    ready: bool
+    """Whether every part came up again."""
+    in_time: bool
+    unread: int = 0
+    """Commands that the conversation stage has not read."""
+    missed: Sequence[Fault] = ()
+    """Points in the code that were armed, and that no process came by."""
+
+
 def judge(history: History, world: World, *, screens: bool = True) -> list[Finding]:
     """Everything that is wrong; nothing, if the promises hold.
 
@@ -68,10 +94,41 @@ def judge(history: History, world: World, *, screens: bool = True) -> list[Findi
             *_orders(copies),
             *_turns(world.log),
             *_answers(world.log),
+            *_late(world.log),
             *(f for screen in watched for f in _screen(screen, world)),
+            *_live(watched),
             *_tenants(history, world),
+            *_folds(world),
         }
     )
+
+
+def judge_rest(rest: Rest) -> list[Finding]:
+    """What is wrong with the way in which everything came to rest."""
+    nowhere = ("", "")
+    found = [
+        Finding(Rule.STRUCK, nowhere, f"{fault}, armed at {fault.at_s:.0f} s, never struck")
+        for fault in rest.missed
+    ]
+    if not rest.ready:
+        found.append(Finding(Rule.DRAINED, nowhere, "not every part came up again"))
+    if not rest.in_time:
+        found.append(Finding(Rule.DRAINED, nowhere, "it took too long"))
+    waiting = {
+        "open turns": len(rest.report.open_turns),
+        "messages without a turn": rest.report.waiting_messages,
+        "commands that nobody has read": rest.unread,
+    }
+    found += [Finding(Rule.DRAINED, nowhere, f"{n} {what}") for what, n in waiting.items() if n]
+    found += [
+        Finding(Rule.FOLD, (d.tenant_id, d.conversation_id), f"{d.where}: {d.what}: {d.found}")
+        for d in rest.report.differences
+    ]
+    found += [
+        Finding(Rule.FOLD, (EVENTS.name, f"{partition}/{offset}"), f"no event: {code}")
+        for partition, offset, code in rest.report.unreadable
+    ]
+    return found
 
 
 # Effects
@@ -215,6 +272,21 @@ def _answers(log: Mapping[Place, Sequence[Row]]) -> Iterator[Finding]:
         yield Finding(Rule.ANSWERED, ("", ""), what)
 
 
+def _late(log: Mapping[Place, Sequence[Row]]) -> Iterator[Finding]:
+    for place, late_s in lateness(log):
+        if late_s > LATE_MAX_S:
+            yield Finding(Rule.LATE, place, f"a turn ended {late_s:.0f} s after its deadline")
+
+
+def lateness(log: Mapping[Place, Sequence[Row]]) -> Iterator[tuple[Place, float]]:
+    """For each turn that has ended, by how many seconds that was after its deadline."""
+    for place, rows in log.items():
+        due_us = {row.turn: row.due_us for row in rows if row.type == START and row.due_us}
+        for row in rows:
+            if row.type in ENDS and row.turn in due_us:
+                yield place, (row.at_us - due_us[row.turn]) / 1e6
+
+
 # Screens
 
 
@@ -222,9 +294,16 @@ def _screen(screen: Screen, world: World) -> Iterator[Finding]:
     log = world.log.get(screen.place, [])
     seq = 0
     streamed: dict[str, tuple[int, str]] = {}
+    resumed = False
     for item in screen.seen:
+        resumes, resumed = resumed, item.kind == "subscribed" and item.resumed
         match item.kind:
+            case "subscribed":
+                pass
             case "reset":
+                if resumes:
+                    what = f"it was told that it resumes, and began anew at {item.seq}"
+                    yield Finding(Rule.SCREEN, screen.place, what)
                 seq, streamed = item.seq, {}
                 said = tuple(row.mid for row in log[:seq] if row.type == "MessageReceived")
                 if item.mids != said:
@@ -249,6 +328,9 @@ def _screen(screen: Screen, world: World) -> Iterator[Finding]:
                 if logged is None or logged.type != item.kind:
                     what = f"event {seq} is {item.kind} on a screen, {logged} in the log"
                     yield Finding(Rule.ORDER, screen.place, what)
+                elif item.kind in SHOWN and item.text != logged.text:
+                    what = f"event {seq} says {item.text!r} on a screen, {logged.text!r} in the log"
+                    yield Finding(Rule.SCREEN, screen.place, what)
                 if item.kind == "TurnRestarted":
                     streamed.pop(item.turn or "", None)
                 if item.kind == "TurnCompleted" and item.turn in streamed:
@@ -263,6 +345,45 @@ def _stream(place: Place, turn: str, streamed: tuple[int, str], whole: str) -> I
     if not whole.startswith(text):
         what = f"turn {turn}, attempt {attempt}: {text!r} streamed, {whole!r} was completed"
         yield Finding(Rule.STREAM, place, what)
+
+
+def _live(screens: Iterable[Screen]) -> Iterator[Finding]:
+    came, streamed = streaming(screens)
+    if came >= TURNS_MIN and streamed < STREAMED_MIN * came:
+        yield Finding(Rule.LIVE, ("", ""), f"{streamed} of {came} answers streamed")
+
+
+def streaming(screens: Iterable[Screen]) -> tuple[int, int]:
+    """How many answers came to screens, and of how many there was a piece before."""
+    came = streamed = 0
+    for screen in screens:
+        begun: set[str | None] = set()
+        for item in screen.seen:
+            if item.kind == "text":
+                begun.add(item.turn)
+            elif item.kind == "TurnCompleted":
+                came += 1
+                streamed += item.turn in begun
+    return came, streamed
+
+
+# Folds
+
+
+def _folds(world: World) -> Iterator[Finding]:
+    for name, fold in world.folds.items():
+        for key in sorted({*fold.folded, *fold.found}):
+            expected, found = fold.folded.get(key), fold.found.get(key)
+            if expected != found:
+                place, seq = key
+                where = f"{name} {seq}" if seq else name
+                yield Finding(Rule.FOLD, place, f"{where}: {_unlike(expected, found)}")
+
+
+def _unlike(expected: Cells | None, found: Cells | None) -> str:
+    if expected is None or found is None:
+        return "nothing" if found is None else "not in the log"
+    return "other " + ", ".join(name for name in expected if expected[name] != found.get(name))
 
 
 # Tenants

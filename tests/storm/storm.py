@@ -9,27 +9,33 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaException
 
 from infra.local import Stack
 from infra.settings import Settings, load_settings
+from parley.processes.worker import group
 from parley.talk import token_source
 from parley.verify.opening import open_sources
-from parley.verify.verification import Report, Verification
+from parley.verify.verification import Verification
+from parley.wiring import Wiring
 from schemas.failures import Unavailable
-from schemas.topics import EVENTS
+from schemas.topics import COMMANDS
+from sinks.port import TopicPartition
+from streams.batch import StageLost
+from streams.positions import LogEnds, committed_offsets
 
 from .customers import Customer, Plan, plans, prefix
 from .deployment import GATEWAYS
 from .history import History, Place
 from .nemesis import Fault, Nemesis, schedule
 from .network import SERVER
-from .oracle import Finding, Rule, judge
+from .oracle import Finding, Rest, judge, judge_rest, lateness, streaming
 from .provider import StormProvider
 from .world import World, look
 
-RESTART_S = 60.0
 ARMED_S = 45.0
 """A point in the code that was armed so long before the end must have been reached."""
 
@@ -65,6 +71,10 @@ class Verdict:
     """Faults that took effect; one that hits a part that is down already does not."""
     events: int = 0
     drained_s: float = 0.0
+    latest_s: float = 0.0
+    """By how long the latest turn missed its deadline; below 0 where none did."""
+    streamed: tuple[int, int] = (0, 0)
+    """How many answers came to screens, and how many of them streamed."""
     outcomes: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -82,6 +92,8 @@ class Verdict:
                 "struck": self.struck,
                 "events": self.events,
                 "drained_s": round(self.drained_s, 1),
+                "latest_s": round(self.latest_s, 1),
+                "streamed": self.streamed,
                 "turns": self.outcomes,
                 "findings": [dataclasses.asdict(finding) for finding in self.findings],
                 "sends": [dataclasses.asdict(send) for send in self.history.sends],
@@ -146,18 +158,14 @@ class Storm:
         faults: Sequence[Fault],
     ) -> Verdict:
         self._said("healing: every part comes up again")
-        findings = [
-            Finding(Rule.STRUCK, ("", ""), f"{fault}, armed at {fault.at_s:.0f} s, never struck")
-            for fault in self._nemesis.missed(weather.duration_s - ARMED_S)
-        ]
+        missed = self._nemesis.missed(weather.duration_s - ARMED_S)
         await self._nemesis.heal()
-        if not await self._nemesis.all_ready(RESTART_S):
-            findings.append(Finding(Rule.DRAINED, ("", ""), "not every part came up again"))
         healed_at = time.monotonic()
         until = healed_at + weather.quiet_s
+        ready = await self._nemesis.all_ready(weather.quiet_s)
         watching = asyncio.gather(*(person.watch() for person in people))
         while True:
-            report, quiet = await asyncio.to_thread(_drain, settings, until)
+            rest = await asyncio.to_thread(_drain, settings, until)
             drained_s = time.monotonic() - healed_at
             with open_sources(settings) as sources:
                 whole = await asyncio.to_thread(look, sources, list(history.screens))
@@ -166,48 +174,53 @@ class Storm:
             found = judge(history, world)
             # What was acknowledged may still wait before the log, where none of the copies knows
             # of it: whatever is not right yet has the rest of the time to become so.
-            if not found or not quiet or time.monotonic() > until:
+            if not found or not rest.in_time or time.monotonic() > until:
                 break
         watching.cancel()
-        if not quiet:
-            waiting = f"{len(report.open_turns)} turns and {report.waiting_messages} messages wait"
-            findings.append(Finding(Rule.DRAINED, ("", ""), waiting))
-        findings += [
-            Finding(Rule.FOLD, (d.tenant_id, d.conversation_id), f"{d.where}: {d.what}: {d.found}")
-            for d in report.differences
-        ]
-        findings += [
-            Finding(Rule.FOLD, (EVENTS.name, f"{partition}/{offset}"), f"no event: {code}")
-            for partition, offset, code in report.unreadable
-        ]
-        findings += found
         return Verdict(
             weather,
             history,
-            findings,
+            [*judge_rest(replace(rest, ready=ready, missed=missed)), *found],
             faults,
             self._nemesis.struck,
-            report.events,
+            rest.report.events,
             drained_s,
-            dict(report.outcomes),
+            max((late_s for _, late_s in lateness(world.log)), default=0.0),
+            streaming(history.screens.values()),
+            dict(rest.report.outcomes),
         )
 
 
-def _drain(settings: Settings, until: float) -> tuple[Report, bool]:
+def _drain(settings: Settings, until: float) -> Rest:
     """Verifies until nothing is open and all copies agree, or the time is over."""
     while True:
         try:
             with open_sources(settings) as sources:
                 report = Verification(sources).run(max(1.0, until - time.monotonic()))
-        except Unavailable:
+            unread = _unread(settings)
+        except (Unavailable, StageLost, KafkaException):
             if time.monotonic() > until:
                 raise
             continue
-        rests = report.agrees and not report.open_turns and not report.waiting_messages
-        late = time.monotonic() > until
-        if rests or late:
-            return report, rests and not late
+        in_time = time.monotonic() <= until
+        open_work = report.open_turns or report.waiting_messages or unread
+        if (report.agrees and not open_work) or not in_time:
+            return Rest(report, ready=True, in_time=in_time, unread=unread)
         time.sleep(0.25)
+
+
+def _unread(settings: Settings) -> int:
+    """How many commands the conversation stage has not handled."""
+    wiring = Wiring(settings, "storm")
+    consumer = Consumer(wiring.kafka.for_consumer(group("conversation")))
+    try:
+        partitions = [TopicPartition(COMMANDS.name, p) for p in range(COMMANDS.partitions)]
+        ends = LogEnds(wiring.kafka).of(partitions)
+        done = committed_offsets(consumer, partitions, 0)
+        return sum(ends[p] - reached for p, reached in zip(partitions, done, strict=True))
+    finally:
+        consumer.close()
+        wiring.close()
 
 
 async def _screens(history: History, world: World, until: float) -> None:

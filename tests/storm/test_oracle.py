@@ -5,22 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
+from parley.verify.differences import Difference
+from parley.verify.turns import OpenTurn
+from parley.verify.verification import Report
+
 from .history import History, Outcome, Seen, Send
-from .oracle import Rule, judge
-from .world import Row, World
+from .nemesis import Fault, Kind
+from .oracle import SHOWN, Rest, Rule, judge, judge_rest
+from .world import Fold, Row, World
 
 PLACE = ("storm-a", "c-1")
 OTHER = ("storm-b", "c-2")
 LOG = [
     Row(1, "ConversationStarted"),
     Row(2, "MessageReceived", "m-1", text="hello"),
-    Row(3, "MessageAnalysed", "m-1"),
-    Row(4, "TurnStarted", "m-1", "t-1"),
-    Row(5, "TurnCompleted", "m-1", "t-1"),
+    Row(3, "MessageAnalysed", "m-1", text="he***"),
+    Row(4, "TurnStarted", "m-1", "t-1", at_us=1_000_000, due_us=31_000_000),
+    Row(5, "TurnCompleted", "m-1", "t-1", text="An answer.", at_us=2_000_000),
 ]
+
+
+def seen(rows: list[Row]) -> list[Seen]:
+    """What a screen shows that was there from the beginning."""
+    return [
+        Seen(row.type, row.seq, row.mid, row.turn, text=row.text if row.type in SHOWN else "")
+        for row in rows
+    ]
 
 
 @dataclass
@@ -43,11 +57,8 @@ def storm() -> Storm:
     """One message, acknowledged, analysed and answered."""
     made = Storm()
     made.history.sends.append(Send(PLACE, "m-1", "hello", Outcome.OK, times=2))
-    made.history.screen(PLACE).seen = [
-        Seen(row.type, seq=row.seq, mid=row.mid, turn=row.turn) for row in LOG
-    ]
+    made.history.screen(PLACE).seen = seen(LOG)
     made.seen.insert(4, Seen("text", turn="t-1", attempt=1, at=0, text="An ans"))
-    made.seen[5] = replace(made.seen[5], text="An answer.")
     made.history.screen(OTHER)
     for copy in (made.world.log, made.world.redis, made.world.clickhouse):
         copy[PLACE] = deepcopy(LOG)
@@ -61,9 +72,7 @@ def test_a_storm_that_went_well_has_no_findings(storm: Storm) -> None:
 def everywhere(storm: Storm, change: Callable[[list[Row]], list[Row]]) -> None:
     for copy in (storm.world.log, storm.world.redis, storm.world.clickhouse):
         copy[PLACE] = change(copy[PLACE])
-    storm.history.screen(PLACE).seen = [
-        Seen(row.type, seq=row.seq, mid=row.mid, turn=row.turn) for row in storm.world.log[PLACE]
-    ]
+    storm.history.screen(PLACE).seen = seen(storm.world.log[PLACE])
 
 
 def numbered(rows: list[Row]) -> list[Row]:
@@ -76,7 +85,9 @@ def test_an_acknowledged_message_that_is_nowhere_is_lost(storm: Storm) -> None:
 
 
 def test_an_acknowledged_message_with_other_words_is_lost(storm: Storm) -> None:
-    everywhere(storm, lambda rows: [replace(r, text=r.text and "not hello") for r in rows])
+    everywhere(
+        storm, lambda rows: [replace(rows[0]), replace(rows[1], text="not hello"), *rows[2:]]
+    )
     assert storm.rules() == {Rule.LOST}
 
 
@@ -184,9 +195,7 @@ def test_many_turns_without_an_answer_are_found(storm: Storm) -> None:
         for copy in (storm.world.log, storm.world.redis, storm.world.clickhouse):
             copy[place] = rows
         storm.history.sends.append(Send(place, "m-1", "hello", Outcome.UNKNOWN))
-        storm.history.screen(place).seen = [
-            Seen(row.type, seq=row.seq, mid=row.mid, turn=row.turn) for row in rows
-        ]
+        storm.history.screen(place).seen = seen(rows)
     assert storm.rules() == {Rule.ANSWERED}
 
 
@@ -213,3 +222,113 @@ def test_a_conversation_that_nobody_has_is_found(storm: Storm) -> None:
     del storm.history.screens[PLACE]
     storm.history.sends.clear()
     assert Rule.TENANT in storm.rules()
+
+
+def many(storm: Storm, rows: list[Row], *extra: Seen) -> None:
+    """A hundred conversations like this one."""
+    for number in range(100):
+        place = ("storm-a", f"c-{number}")
+        for copy in (storm.world.log, storm.world.redis, storm.world.clickhouse):
+            copy[place] = rows
+        storm.history.sends.append(Send(place, "m-1", "hello", Outcome.UNKNOWN))
+        storm.history.screen(place).seen = [*seen(rows[:4]), *extra, *seen(rows[4:])]
+
+
+def test_answers_that_come_whole_and_never_stream_are_found(storm: Storm) -> None:
+    many(storm, LOG, Seen("text", turn="t-1", attempt=1, at=0, text="An"))
+    assert storm.rules() == set()
+    many(storm, LOG)
+    assert storm.rules() == {Rule.LIVE}
+
+
+@pytest.mark.parametrize("at", [2, 5], ids=("the redacted message", "the answer"))
+def test_other_words_on_a_screen_than_in_the_log_are_found(storm: Storm, at: int) -> None:
+    storm.seen[at] = replace(storm.seen[at], text="An ans, but not this one.")
+    assert storm.rules() == {Rule.SCREEN}
+
+
+def test_a_subscription_that_was_told_it_resumes_and_began_anew_is_found(storm: Storm) -> None:
+    storm.seen[5:5] = [Seen("subscribed"), Seen("reset", seq=4, mids=("m-1",))]
+    assert storm.rules() == set()
+    storm.seen[5] = Seen("subscribed", resumed=True)
+    assert storm.rules() == {Rule.SCREEN}
+    del storm.seen[6]
+    assert storm.rules() == set()
+
+
+def test_a_turn_that_ended_long_after_its_deadline_is_found(storm: Storm) -> None:
+    everywhere(storm, lambda rows: [*rows[:4], replace(rows[4], at_us=90_000_000)])
+    assert storm.rules() == set()
+    everywhere(storm, lambda rows: [*rows[:4], replace(rows[4], at_us=92_000_000)])
+    assert storm.rules() == {Rule.LATE}
+
+
+@pytest.mark.parametrize(
+    ("found", "what"),
+    [
+        ({}, "ClickHouse's events 5: nothing"),
+        ({(PLACE, 5): {"score": 1, "code": "x"}}, "ClickHouse's events 5: other code"),
+        (
+            {(PLACE, 5): {"score": 1, "code": ""}, (PLACE, 6): {"score": 1, "code": ""}},
+            "ClickHouse's events 6: not in the log",
+        ),
+    ],
+    ids=("missing", "different", "too much"),
+)
+def test_a_copy_that_is_not_the_fold_of_the_log_is_found(
+    storm: Storm, found: dict[Any, Any], what: str
+) -> None:
+    folded = {(PLACE, 5): {"score": 1, "code": ""}}
+    storm.world.folds["ClickHouse's events"] = Fold(folded, dict(folded))
+    assert storm.rules() == set()
+    storm.world.folds["ClickHouse's events"] = Fold(folded, found)
+    (finding,) = judge(storm.history, storm.world)
+    assert (finding.rule, finding.what) == (Rule.FOLD, what)
+
+
+# Coming to rest
+
+REPORT = Report(1, 5, 1, {}, (), 0, (), (), 0.1)
+REST = Rest(REPORT, ready=True, in_time=True)
+
+
+@pytest.mark.parametrize(
+    ("rest", "rule", "what"),
+    [
+        (replace(REST, ready=False), Rule.DRAINED, "not every part came up again"),
+        (replace(REST, in_time=False), Rule.DRAINED, "it took too long"),
+        (replace(REST, unread=3), Rule.DRAINED, "3 commands that nobody has read"),
+        (
+            replace(REST, report=replace(REPORT, open_turns=(OpenTurn(*PLACE, "t-1", 4, 0),))),
+            Rule.DRAINED,
+            "1 open turns",
+        ),
+        (
+            replace(REST, report=replace(REPORT, waiting_messages=2)),
+            Rule.DRAINED,
+            "2 messages without a turn",
+        ),
+        (
+            replace(REST, missed=[Fault(7.0, Kind.DIE_AT, "transaction-open")]),
+            Rule.STRUCK,
+            "die at transaction-open, armed at 7 s, never struck",
+        ),
+        (
+            replace(
+                REST,
+                report=replace(REPORT, differences=(Difference(*PLACE, "Redis", "seq", "5", "4"),)),
+            ),
+            Rule.FOLD,
+            "Redis: seq: 4",
+        ),
+        (
+            replace(REST, report=replace(REPORT, unreadable=((3, 17, "unknown_schema"),))),
+            Rule.FOLD,
+            "no event: unknown_schema",
+        ),
+    ],
+)
+def test_what_did_not_come_to_rest_is_found(rest: Rest, rule: Rule, what: str) -> None:
+    assert judge_rest(REST) == []
+    (finding,) = judge_rest(rest)
+    assert (finding.rule, finding.what) == (rule, what)

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from running_stack import RunningStack
 
-from parley.client.cursor import Applied, Cursor
+from parley.client.cursor import Applied
 
-from .customers import Customer
+from .customers import Customer, DiaryCursor
 from .deployment import GATEWAYS, deployed
 from .nemesis import WORKERS, Fault, Kind
 from .oracle import Finding, Rule
@@ -127,7 +127,7 @@ def test_a_sink_without_its_token_is_found_by_its_doubled_rows(sea: Sea) -> None
     assert broken(verdict, Rule.DOUBLED, "times in ClickHouse")
 
 
-class TrustingCursor(Cursor):
+class TrustingCursor(DiaryCursor):
     """Takes whatever comes for what comes next."""
 
     def position(self) -> dict[str, Any]:
