@@ -28,6 +28,7 @@ _SCHEMA_LOCK = 7_016_914_833
 """Any fixed number: processes that create the tables at once take this PostgreSQL lock."""
 _CUT_WAIT_MS = 200
 """Longest wait for readers before SQLite's log is cut; those of this program take far less."""
+_BUSY_S = 0.01
 PLATFORM = {"tenant_id": "", "subject": "platform", "month": "", "version": 1}
 """Where the platform's own key stands among the data keys: no tenant, no month."""
 
@@ -188,7 +189,8 @@ def _open_sqlite(url: URL, timeout_ms: int) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+        _write_ahead(connection, time.monotonic() + timeout_ms / 1000)
+        for pragma in ("synchronous=FULL", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")
@@ -198,6 +200,22 @@ def _open_sqlite(url: URL, timeout_ms: int) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _write_ahead(connection: Any, give_up_at: float) -> None:
+    """Turns the write-ahead log on.
+
+    SQLite waits for locks, but not here: while another process makes the tables of a fresh store,
+    it fails at once.
+    """
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+            time.sleep(_BUSY_S)
 
 
 def _open_postgresql(url: URL, timeout_ms: int) -> sa.Engine:
