@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -49,26 +50,39 @@ class Opened:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Letters:
-    """Everything on the topic of dead letters, oldest first; `foreign` are no letters of ours."""
+    """What was wanted of the topic of dead letters, oldest first."""
 
-    parked: list[Parked]
-    foreign: list[int]
+    parked: deque[Parked]
+    count: int = 0
+    """How many were wanted, of which `parked` has the newest."""
+    stages: set[str] = field(default_factory=set)
+    """Of all letters."""
+    foreign: list[int] = field(default_factory=list)
+    """Numbers of records that are no letters of ours."""
 
 
-def read(wiring: Wiring) -> Letters:
-    """Every letter that the log still has. Raises `Unavailable`."""
+def read(wiring: Wiring, wanted: Callable[[Parked], bool], most: int | None = None) -> Letters:
+    """The newest `most` of those letters that are wanted. Raises `Unavailable`.
+
+    A letter can be as large as a record, so no more of them than these are in memory.
+    """
     wire = wiring.wire(DEAD_LETTERS)
-    found = Letters([], [])
+    found = Letters(deque(maxlen=most))
     try:
         for _, messages, _ in read_to_end(DEAD_LETTERS.name, {0: 0}, wiring.kafka):
             for message in messages:
                 number = message.offset() or 0
                 try:
-                    found.parked.append(Parked(number, wire.decode(message.value() or b"")))
+                    parked = Parked(number, wire.decode(message.value() or b""))
                 except Invalid:
                     found.foreign.append(number)
+                    continue
+                found.stages.add(parked.letter.stage)
+                if wanted(parked):
+                    found.count += 1
+                    found.parked.append(parked)
     except (StageLost, KafkaException) as error:
         raise Unavailable(
             f"Kafka stopped answering while dead letters were read: {error}"

@@ -14,6 +14,8 @@ from streams.kafka_options import KafkaOptions
 
 WAIT_S = 30.0
 ENDS_S = 5.0
+HUNG_MAX = 3
+"""Calls that may hang at once: each keeps a thread that others need."""
 
 
 def committed_positions(
@@ -55,24 +57,35 @@ class LogEnds:
     """
 
     def __init__(self, options: KafkaOptions) -> None:
+        self._options = options
+        self._reader, self._asking = self._opened()
+        self._hung = 0
+
+    def _opened(self) -> tuple[Consumer, threading.Lock]:
         # An admin client could ask as well, but librdkafka 2.16 can abort the whole process in
         # such a call when the broker dies under it.
-        self._reader = Consumer(options.for_reader(committed=True))
-        self._asking = threading.Lock()
+        return Consumer(self._options.for_reader(committed=True)), threading.Lock()
 
     def of(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset after the last one that a `read_committed` reader gets, by partition.
 
         Blocks; one whose end is not known is left out. Raises `KafkaException`, also where nobody
-        answers in time, or an earlier call still hangs.
+        answers in time. A call that outlives its timeout is left to itself, and the next one made
+        over a fresh connection.
         """
         wanted = [Assigned(*place, OFFSET_END) for place in partitions]
         if not self._asking.acquire(blocking=False):
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            if self._hung == HUNG_MAX:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            self._hung += 1
+            self._reader, self._asking = self._opened()
+            self._asking.acquire()
+        reader, asking = self._reader, self._asking
         try:
-            found = self._reader.offsets_for_times(wanted, timeout=ENDS_S) if wanted else []
+            found = reader.offsets_for_times(wanted, timeout=ENDS_S) if wanted else []
         finally:
-            self._asking.release()
+            asking.release()
+        self._hung = 0
         return {
             TopicPartition(each.topic, each.partition): each.offset
             for each in found

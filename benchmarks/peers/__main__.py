@@ -76,13 +76,16 @@ def measure(
     folder: Path,
     cores: Sequence[int],
     status: Status,
-) -> Report:
-    """Everybody in turn, as often as asked; then the curve, then one worker and two."""
+    report: Report,
+) -> None:
+    """Everybody in turn, as often as asked; then the curve, then one worker and two.
+
+    Writes into `report` as it goes.
+    """
     status("filling the topic")
     fill(addresses, SOURCE, chosen.records, chosen.conversations)
     course = Course(addresses, SOURCE, folder, cores)
     contenders = [c for c in CONTENDERS if not chosen.only or c.name in chosen.only]
-    report = Report([], {}, [])
     if EVERYBODY in chosen.what:
         for number in range(chosen.repeat):
             for contender in contenders:
@@ -99,7 +102,6 @@ def measure(
                 status(f"{workers} of our workers, {number + 1} of {chosen.repeat}")
                 run = course.throughput(OURS, chosen.records, workers)
                 report.scaling.setdefault(workers, []).append(run)
-    return report
 
 
 def _point(course: Course, line: str, contender: Contender, chosen: argparse.Namespace) -> Point:
@@ -123,14 +125,18 @@ def main() -> None:
     if len(cores) > 1:  # the broker and the reader leave the contender's core alone
         os.sched_setaffinity(0, cores[1:])
     console = Console(stderr=True)
-    with (
-        console.status("starting Kafka and the registry") as status,
-        fresh_broker() as addresses,
-        tempfile.TemporaryDirectory(prefix="parley-bench-peers-") as name,
-    ):
-        report = measure(addresses, chosen, Path(name), cores, status.update)
-    keep(report, chosen.out)
-    show(report)
+    report = Report([], {}, [])
+    try:
+        with (
+            console.status("starting Kafka and the registry") as status,
+            fresh_broker() as addresses,
+            tempfile.TemporaryDirectory(prefix="parley-bench-peers-") as name,
+        ):
+            measure(addresses, chosen, Path(name), cores, status.update, report)
+    finally:
+        # Also what was measured before one of them failed, or before Ctrl-C.
+        keep(report, chosen.out)
+        show(report)
 
 
 def keep(report: Report, folder: Path) -> None:
@@ -167,7 +173,7 @@ def show(report: Report) -> None:
         console.print(_everybody(report.runs))
     if report.points:
         console.print(_curve(report.points))
-    if report.scaling:
+    if len(report.scaling) == 2:
         one, two = (statistics.median(r.per_s for r in report.scaling[n]) for n in (1, 2))
         console.print(
             f"one worker {one:,.0f}/s, two on two cores {two:,.0f}/s: {two / one:.2f} times; "

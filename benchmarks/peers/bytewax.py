@@ -12,9 +12,7 @@ from bytewax.connectors.kafka import KafkaSinkMessage, KafkaSource
 from bytewax.connectors.kafka import operators as kafka
 from bytewax.dataflow import Dataflow
 
-from benchmarks.peers.avro import LAST, AvroJob
-
-BATCH_MAX = 5000
+from benchmarks.peers.avro import BATCH_MAX, LAST, AvroJob
 
 
 def flow(file: str) -> Dataflow:

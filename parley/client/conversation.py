@@ -85,18 +85,24 @@ class Conversation:
         exchange.ok_at = time.perf_counter()
         return exchange
 
-    async def cancel(self, turn: str) -> None:
+    # A command that is given an id may be repeated under it: it takes effect once.
+
+    async def cancel(self, turn: str, mid: str | None = None) -> None:
         """Stops an answer."""
-        await self._line.command({"t": "cancel", "c": self.id, "mid": new_id(), "turn": turn})
+        frame = {"t": "cancel", "c": self.id, "mid": mid or new_id(), "turn": turn}
+        await self._line.command(frame)
 
-    async def feedback(self, turn: str, score: int, comment: str | None = None) -> None:
+    async def feedback(
+        self, turn: str, score: int, comment: str | None = None, mid: str | None = None
+    ) -> None:
         """Rates an answer with -1 or 1."""
-        frame = {"t": "feedback", "c": self.id, "mid": new_id(), "turn": turn, "score": score}
-        await self._line.command(frame | ({"comment": comment} if comment else {}))
+        frame = {"t": "feedback", "c": self.id, "mid": mid or new_id(), "turn": turn}
+        more: dict[str, Any] = {"comment": comment} if comment else {}
+        await self._line.command({**frame, "score": score, **more})
 
-    async def close(self) -> None:
+    async def close(self, mid: str | None = None) -> None:
         """Ends the conversation for good."""
-        await self._line.command({"t": "close", "c": self.id, "mid": new_id()})
+        await self._line.command({"t": "close", "c": self.id, "mid": mid or new_id()})
 
     # Listening
 

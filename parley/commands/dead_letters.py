@@ -37,23 +37,21 @@ def list_(
     """
     from parley.dead_letters import read
 
-    letters = read(_wiring(data))
-    found = [p for p in letters.parked if not stage or p.letter.stage == stage]
-    shown = found[-limit:]
+    letters = read(_wiring(data), lambda parked: stage in ("", parked.letter.stage), limit)
     if letters.foreign:
         numbers = ", ".join(map(str, letters.foreign[:5]))
         err().print(f"no letters of ours: {numbers}", style="yellow")
     if as_json:
-        print_json([_as_json(parked) for parked in shown])
+        print_json([_as_json(parked) for parked in letters.parked])
         return
-    if not found:
-        stages = ", ".join(sorted({parked.letter.stage for parked in letters.parked}))
+    if not letters.count:
+        stages = ", ".join(sorted(letters.stages))
         of_others = f" by {stage}; letters are of {stages}" if stage and stages else ""
         out().print(f"nothing was put aside{of_others}")
         return
-    out().print(_table(shown))
-    if len(found) > len(shown):
-        err().print(f"{len(found) - len(shown)} older ones: --limit shows them", style="dim")
+    out().print(_table(letters.parked))
+    if older := letters.count - len(letters.parked):
+        err().print(f"{older} older ones: --limit shows them", style="dim")
 
 
 @app.command()
@@ -136,7 +134,8 @@ def _wiring(data: Any) -> Any:
 def _chosen(wiring: Any, numbers: Sequence[int]) -> list[Any]:
     from parley.dead_letters import read
 
-    known = {parked.number: parked for parked in read(wiring).parked}
+    letters = read(wiring, lambda parked: parked.number in numbers)
+    known = {parked.number: parked for parked in letters.parked}
     missing = [number for number in numbers if number not in known]
     if missing:
         raise Ended(Exit.USAGE, f"there is no letter {missing[0]}: parley dead-letters list")

@@ -21,7 +21,7 @@ from parley.client import (
 )
 from parley.client.cursor import Cursor
 
-from .history import History, Outcome, Place, Seen, Send, canary
+from .history import Act, Deed, History, Outcome, Place, Seen, Send, canary
 
 TENANTS = tuple(f"storm-{letter}" for letter in "abcde")
 SENTENCES = (
@@ -52,6 +52,7 @@ class Planned:
     repeats: int
     contradicts: bool
     changes_device: bool
+    then: Deed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Plan:
     place: Place
     person: str
     messages: tuple[Planned, ...]
+    closes: bool
+    """Whether they end the conversation."""
 
 
 def plans(seed: int, duration_s: float, conversations: int) -> list[Plan]:
@@ -91,10 +94,12 @@ def _plan(rng: Random, name: str, duration_s: float) -> Plan:
                 repeats=rng.choice((0, 0, 0, 0, 1, 3)),
                 contradicts=rng.random() < 0.05,
                 changes_device=rng.random() < 0.3,
+                then=rng.choices((None, Deed.CANCEL, Deed.RATE), (75, 10, 15))[0],
             )
         )
         at_s += rng.uniform(2, 0.15 * duration_s)
-    return Plan((tenant, f"c-{name}"), f"person-{name}", tuple(messages))
+    closes = rng.random() < 0.2
+    return Plan((tenant, f"c-{name}"), f"person-{name}", tuple(messages), closes)
 
 
 class DiaryCursor(Cursor):
@@ -131,12 +136,16 @@ class Customer:
         self._screen = history.screen(plan.place)
         self._client: Client | None = None
         self._conversation: Conversation | None = None
+        self._news = asyncio.Event()
 
     async def talk(self, began_at: float) -> None:
         """Says everything at its time (`began_at` is one of `time.monotonic`)."""
         for message in self._plan.messages:
             await asyncio.sleep(max(0.0, began_at + message.at_s - time.monotonic()))
             await self._say(message)
+        if self._plan.closes and self._plan.messages:
+            last = self._plan.messages[-1]
+            await self._act(Act(self._plan.place, f"{last.mid}-close", Deed.CLOSE), last.patience_s)
 
     async def leave(self) -> None:
         """Closes the device."""
@@ -156,6 +165,8 @@ class Customer:
             send.times += 1
         if message.contradicts and send.outcome is Outcome.OK:
             await self._once(send.mid, f"Not {send.text}", message.patience_s)
+        if message.then is not None and send.outcome is Outcome.OK:
+            await self._react(message, message.then)
         if message.changes_device:
             await self.leave()
             self._history.reconnects += 1
@@ -165,11 +176,56 @@ class Customer:
         send.times += 1
         send.outcome, send.code = await self._once(send.mid, send.text, patience_s)
 
-    async def _once(self, mid: str, text: str, patience_s: float) -> tuple[Outcome, str]:
+    async def _react(self, message: Planned, deed: Deed) -> None:
+        """Stops the answer as soon as it begins, or rates it once it is there."""
+        wanted = ("TurnStarted",) if deed is Deed.CANCEL else ("TurnCompleted",)
+        turn = await self._seen_turn(message.mid, wanted, message.patience_s)
+        if turn is not None:
+            act = Act(self._plan.place, f"{message.mid}-{deed.name.lower()}", deed, turn)
+            await self._act(act, message.patience_s)
+
+    async def _seen_turn(self, mid: str, kinds: Sequence[str], patience_s: float) -> str | None:
+        """The message's turn, once the screen shows an event of these; None if it does not."""
         try:
             async with asyncio.timeout(patience_s):
-                conversation = await self._connected()
-                await conversation.send(text, mid)
+                while True:
+                    self._news.clear()
+                    for item in reversed(self._screen.seen):
+                        if item.mid == mid and item.kind in kinds:
+                            return item.turn
+                    await self._news.wait()
+        except TimeoutError:
+            return None
+
+    async def _act(self, act: Act, patience_s: float) -> None:
+        self._history.acts.append(act)
+
+        async def command(conversation: Conversation) -> None:
+            match act.deed:
+                case Deed.CANCEL:
+                    await conversation.cancel(act.turn, act.mid)
+                case Deed.RATE:
+                    await conversation.feedback(act.turn, 1, mid=act.mid)
+                case Deed.CLOSE:
+                    await conversation.close(act.mid)
+
+        while act.outcome is Outcome.UNKNOWN and (not act.times or self._rng.random() > GIVES_UP):
+            act.times += 1
+            act.outcome, _ = await self._heard(command, patience_s)
+
+    async def _once(self, mid: str, text: str, patience_s: float) -> tuple[Outcome, str]:
+        async def say(conversation: Conversation) -> None:
+            await conversation.send(text, mid)
+
+        return await self._heard(say, patience_s)
+
+    async def _heard(
+        self, command: Callable[[Conversation], Awaitable[None]], patience_s: float
+    ) -> tuple[Outcome, str]:
+        """What becomes of a command, as far as its sender knows."""
+        try:
+            async with asyncio.timeout(patience_s):
+                await command(await self._connected())
         except TimeoutError:
             return Outcome.UNKNOWN, "no answer in time"
         except CommandRefused as refused:
@@ -196,6 +252,7 @@ class Customer:
 
     def _note(self, item: Applied) -> None:
         self._screen.seen.append(_seen(item))
+        self._news.set()
 
     def _note_subscription(self, resumed: bool) -> None:
         self._screen.seen.append(Seen("subscribed", resumed=resumed))

@@ -35,6 +35,26 @@ class Send:
     times: int = 0
 
 
+class Deed(StrEnum):
+    """What a customer does besides talking, by the name of its command."""
+
+    CANCEL = "CancelTurn"
+    RATE = "SubmitFeedback"
+    CLOSE = "CloseConversation"
+
+
+@dataclass(slots=True)
+class Act:
+    """One thing that was done, however often it was sent. `turn` is what it is about."""
+
+    place: Place
+    mid: str
+    deed: Deed
+    turn: str = ""
+    outcome: Outcome = Outcome.UNKNOWN
+    times: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One thing that came to a screen: an event, a reset to a snapshot, a stretch of text, or the
@@ -76,6 +96,7 @@ class History:
     """Everything that clients know after a storm."""
 
     sends: list[Send] = field(default_factory=list)
+    acts: list[Act] = field(default_factory=list)
     screens: dict[Place, Screen] = field(default_factory=dict)
     reconnects: int = 0
 
@@ -86,10 +107,12 @@ class History:
     def counted(self) -> dict[str, Any]:
         """Figures for people."""
         outcomes = [send.outcome for send in self.sends]
+        acts = [act.outcome for act in self.acts]
         return {
             "conversations": len(self.screens),
             "sends": len(self.sends),
             "times sent": sum(send.times for send in self.sends),
             **{outcome.value: outcomes.count(outcome) for outcome in Outcome},
+            "cancelled, rated, closed": ", ".join(f"{acts.count(o)} {o}" for o in Outcome),
             "reconnects": self.reconnects,
         }

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from parley.verify.verification import Report
+from schemas.identifiers import client_command_id
 from schemas.topics import EVENTS
 
-from .history import History, Outcome, Place, Screen, Send, canary
+from .history import Deed, History, Outcome, Place, Screen, Send, canary
 from .nemesis import Fault
 from .world import Cells, Row, World
 
@@ -20,6 +21,12 @@ LIFE = ENDS | {START, "TurnRestarted"}
 SHOWN = frozenset(("MessageAnalysed", "TurnCompleted"))
 """Whose texts frontends see."""
 EFFECTS = frozenset(("MessageReceived", "CommandRejected"))
+DONE = {
+    Deed.CANCEL: frozenset(("TurnCancelled", "CommandRejected")),
+    Deed.RATE: frozenset(("FeedbackReceived", "CommandRejected")),
+    Deed.CLOSE: frozenset(("ConversationClosed", "CommandRejected")),
+}
+"""The effects of what customers do: it may come too late, which is an answer too."""
 REFUSALS = frozenset(("too_many_waiting",))
 """The only reasons for which a conversation refuses what these customers say."""
 UNANSWERED_MAX = 0.05
@@ -36,9 +43,9 @@ COPIES = ("log", "Redis", "ClickHouse")
 class Rule(StrEnum):
     """What must hold."""
 
-    LOST = "an acknowledged message has its effect"
-    DOUBLED = "a message has one effect"
-    GHOST = "a refused message has no effect"
+    LOST = "what was acknowledged has its effect"
+    DOUBLED = "a command has one effect"
+    GHOST = "what was refused has no effect"
     SAME = "all copies have the same effect"
     ORDER = "one order everywhere, without a gap"
     SCREEN = "a screen has no gap without a reset"
@@ -90,6 +97,7 @@ def judge(history: History, world: World, *, screens: bool = True) -> list[Findi
     return sorted(
         {
             *_effects(history, copies),
+            *_acts(history, world.log),
             *(f for send in history.sends if screens for f in _on_screen(send, history, world.log)),
             *_orders(copies),
             *_turns(world.log),
@@ -182,6 +190,23 @@ def _effect_of(send: Send, found: Mapping[str, int]) -> Iterator[Finding]:
         yield Finding(Rule.SAME, send.place, f"{told}: {dict(found)}")
 
 
+def _acts(history: History, log: Mapping[Place, Sequence[Row]]) -> Iterator[Finding]:
+    """What customers did besides talking takes effect as their messages do."""
+    for act in history.acts:
+        rows = log.get(act.place, ())
+        # The log knows people by pseudonyms; a conversation's first event tells its owner's.
+        actor = next((row.actor for row in rows), "")
+        command = client_command_id(*act.place, actor, act.mid, act.deed)
+        count = sum(row.command == command and row.type in DONE[act.deed] for row in rows)
+        told = f"{act.deed} {act.mid} ({act.outcome}, sent {act.times} times)"
+        if count > 1:
+            yield Finding(Rule.DOUBLED, act.place, f"{told} is {count} times in the log")
+        if count == 0 and act.outcome is Outcome.OK:
+            yield Finding(Rule.LOST, act.place, f"{told} is not in the log")
+        if count and act.outcome is Outcome.REFUSED:
+            yield Finding(Rule.GHOST, act.place, f"{told} is in the log")
+
+
 def _on_screen(
     send: Send, history: History, log: Mapping[Place, Sequence[Row]]
 ) -> Iterator[Finding]:
@@ -253,13 +278,14 @@ def _once(life: Sequence[str]) -> bool:
 
 def _messages(place: Place, rows: Sequence[Row]) -> Iterator[Finding]:
     refused = {row.mid for row in rows if row.type == "TurnRefused"}
+    closed = any(row.type == "ConversationClosed" for row in rows)
     for row in rows:
         if row.type != "MessageReceived" or row.mid in refused:
             continue
         of_it = Counter(each.type for each in rows if each.mid == row.mid)
         if of_it[START] != 1:
             yield Finding(Rule.TURN, place, f"{row.mid} has {of_it[START]} turns")
-        if of_it["MessageAnalysed"] != 1:
+        if of_it["MessageAnalysed"] > 1 or not (of_it["MessageAnalysed"] or closed):
             what = f"{row.mid} was analysed {of_it['MessageAnalysed']} times"
             yield Finding(Rule.ANALYSED, place, what)
 

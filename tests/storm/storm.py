@@ -97,6 +97,7 @@ class Verdict:
                 "turns": self.outcomes,
                 "findings": [dataclasses.asdict(finding) for finding in self.findings],
                 "sends": [dataclasses.asdict(send) for send in self.history.sends],
+                "acts": [dataclasses.asdict(act) for act in self.history.acts],
             },
             indent=1,
         )

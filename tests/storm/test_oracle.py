@@ -12,8 +12,9 @@ import pytest
 from parley.verify.differences import Difference
 from parley.verify.turns import OpenTurn
 from parley.verify.verification import Report
+from schemas.identifiers import client_command_id
 
-from .history import History, Outcome, Seen, Send
+from .history import Act, Deed, History, Outcome, Seen, Send
 from .nemesis import Fault, Kind
 from .oracle import SHOWN, Rest, Rule, judge, judge_rest
 from .world import Fold, Row, World
@@ -136,6 +137,39 @@ def test_an_unknown_message_may_be_there_or_not_but_everywhere_the_same(storm: S
     assert storm.rules() == set()
     del storm.world.clickhouse[PLACE]
     assert Rule.SAME in storm.rules()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "effects", "rules"),
+    [
+        (Outcome.OK, 1, set()),
+        (Outcome.OK, 0, {Rule.LOST}),
+        (Outcome.OK, 2, {Rule.DOUBLED}),
+        (Outcome.UNKNOWN, 0, set()),
+        (Outcome.UNKNOWN, 1, set()),
+        (Outcome.REFUSED, 0, set()),
+        (Outcome.REFUSED, 1, {Rule.GHOST}),
+    ],
+)
+@pytest.mark.parametrize("deed", [Deed.RATE, Deed.CLOSE])
+def test_what_customers_do_takes_effect_once(
+    storm: Storm, deed: Deed, outcome: Outcome, effects: int, rules: set[Rule]
+) -> None:
+    done = {Deed.RATE: "FeedbackReceived", Deed.CLOSE: "ConversationClosed"}[deed]
+    command = client_command_id(*PLACE, "p-1", "a-1", deed)
+    row = Row(0, done, "a-1", command=command, actor="p-1")
+    everywhere(storm, lambda rows: numbered([replace(r, actor="p-1") for r in rows]))
+    everywhere(storm, lambda rows: numbered([*rows, *[row] * effects]))
+    storm.history.acts.append(Act(PLACE, "a-1", deed, "t-1", outcome, times=1))
+    assert storm.rules() == rules
+
+
+def test_a_closed_conversation_owes_no_analysis(storm: Storm) -> None:
+    def closed(rows: list[Row]) -> list[Row]:
+        return numbered([rows[0], rows[1], *rows[3:], Row(0, "ConversationClosed")])
+
+    everywhere(storm, closed)
+    assert storm.rules() == set()
 
 
 @pytest.mark.parametrize("copy", ["log", "redis", "clickhouse"])

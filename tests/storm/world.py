@@ -32,7 +32,7 @@ SNAPSHOTS = "the snapshot"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event as one of the copies has it; the last three fields are known of the log only."""
+    """An event as one of the copies has it. What follows `code` is known of the log only."""
 
     seq: int
     type: str
@@ -44,6 +44,9 @@ class Row:
     at_us: int = 0
     due_us: int = 0
     """When the turn that it starts has to end."""
+    command: str = ""
+    """The id of the command that led to it."""
+    actor: str = ""
 
 
 Cells = Mapping[str, Any]
@@ -124,7 +127,14 @@ def row_of(event: Event, text: str = "") -> Row:
 def _logged(event: Event, opener: Opener) -> Row:
     due_us = event.deadline_at if isinstance(event, TurnStarted) else 0
     row = row_of(event, _text(event, opener))
-    return replace(row, at_us=event.envelope.occurred_at, due_us=due_us)
+    envelope = event.envelope
+    return replace(
+        row,
+        at_us=envelope.occurred_at,
+        due_us=due_us,
+        command=envelope.command_id,
+        actor=envelope.actor,
+    )
 
 
 def _text(event: Event, opener: Opener) -> str:
