@@ -14,7 +14,7 @@ import fastavro
 from fastavro.schema import to_parsing_canonical_form
 
 from schemas.avro_types import AvroSchema, record_schema
-from schemas.decoders import decoder
+from schemas.decoders import Decode, decoder
 from schemas.encoders import encoder
 from schemas.failures import Invalid
 from schemas.plans import Misfit, check, record_plan
@@ -32,7 +32,8 @@ class RecordCodec(Generic[R]):
         self._canonical = to_parsing_canonical_form(self.schema)
         self._plan = record_plan(record)
         self._encode = encoder(self._plan)
-        self._decode = decoder(self._plan)
+        self.read: Decode = decoder(self._plan)
+        """What `decode` does with a body in our schema, without its checks."""
 
     def __repr__(self) -> str:
         return f"RecordCodec({self.record.__name__})"
@@ -59,7 +60,7 @@ class RecordCodec(Generic[R]):
         """
         try:
             if writer is None:
-                value, end = self._decode(body, offset)
+                value, end = self.read(body, offset)
             else:
                 value, end = self._decode_foreign(body, offset, writer)
             if end > len(body):
@@ -81,7 +82,7 @@ class RecordCodec(Generic[R]):
         datum = fastavro.schemaless_reader(data, writer, self._parsed)
         ours = BytesIO()
         fastavro.schemaless_writer(ours, self._parsed, datum)
-        return self._decode(ours.getvalue(), 0)[0], data.tell()
+        return self.read(ours.getvalue(), 0)[0], data.tell()
 
     def _misfit(self, value: R) -> str:
         if type(value) is not self.record:

@@ -59,6 +59,11 @@ class TopicWire:
         codec, writer = self._reader_of(value)
         return codec.decode(value, HEADER_BYTES, writer)
 
+    def known(self, prefix: bytes) -> RecordCodec[Any] | None:
+        """The codec of the records under a prefix, if one was met and they are in our schema."""
+        codec, writer = self._readers.get(prefix, (None, None))
+        return codec if writer is None else None
+
     def record_type(self, value: bytes) -> type | None:
         """The type of the record in `value`, without decoding it; None if this topic knows none.
 

@@ -43,19 +43,16 @@ class DeadLetters:
     def sort(
         self, messages: Sequence[Message], decoder: Decoder
     ) -> tuple[list[Delivery], list[Outgoing]]:
-        """The records that are wanted, and the letters for what is none. Raises `Unavailable`."""
-        decode = decoder.decode
-        deliveries: list[Delivery] = []
+        """The records of one partition that are wanted, and the letters for what is none.
+
+        Raises `Unavailable`.
+        """
         letters: list[Outgoing] = []
-        for message in messages:
-            try:
-                delivery = decode(message)
-            except Invalid as error:
-                letters.append(self.letter(message, error))
-            else:
-                if delivery is not None:
-                    deliveries.append(delivery)
-        return deliveries, letters
+
+        def reject(message: Message, error: Invalid) -> None:
+            letters.append(self.letter(message, error))
+
+        return decoder.decode_all(messages, reject), letters
 
     def letter(self, message: Message, reason: Invalid) -> Outgoing:
         """The record for a message that is not what it should be."""

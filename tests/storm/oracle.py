@@ -31,7 +31,7 @@ REFUSALS = frozenset(("too_many_waiting",))
 """The only reasons for which a conversation refuses what these customers say."""
 UNANSWERED_MAX = 0.05
 """Share of the turns that may end without an answer: deadlines are short, and workers sleep."""
-STREAMED_MIN = 0.2
+STREAMED_MIN = 0.3
 """Share of the answers seen by screens that must have streamed: many come after a reconnect."""
 TURNS_MIN = 100
 """Of fewer turns no share can be told."""

@@ -163,6 +163,55 @@ def test_a_record_larger_than_its_topic_takes_is_poison_though_compression_let_i
     assert code(ALL, message(COMMANDS, large)) == "too_large"
 
 
+def one_by_one(decoder: Decoder, messages: list[Message]) -> list[Any]:
+    """What `decode` says of each message."""
+    found: list[Any] = []
+    for each in messages:
+        try:
+            found.append(decoder.decode(each))
+        except Invalid as error:
+            found.append((each.offset(), error.code))
+    return found
+
+
+def every_kind(topic: Topic) -> list[Message]:
+    """Every record of the topic, and everything that is none."""
+    values: list[tuple[Any, bytes | None]] = [
+        (EXAMPLES[record], KEY) for t, record in PLACES if t is topic
+    ]
+    encoded = WIRES[topic].encode(values[0][0])
+    values += [(value, b"demo:c-2") for value, _ in values]
+    values += [(encoded[:-1], KEY), (encoded + b"x", KEY), (encoded[:5], KEY)]
+    values += [(encoded + b"x" * topic.record_bytes_max, KEY), (newer_record(), KEY)]
+    values += [(value, KEY) for value in (None, b"", b"garbage", b"\x00\x00\x00\xff\xff")]
+    return [
+        Message(
+            topic=topic.name,
+            partition=3,
+            offset=offset,
+            key=key,
+            value=v if isinstance(v, bytes | None) else WIRES[topic].encode(v),
+        )
+        for offset, (v, key) in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize("wanted", [None, (MessageReceived, SubmitMessage)], ids=["all", "some"])
+@pytest.mark.parametrize("topic", WIRES, ids=lambda topic: topic.name)
+def test_a_batch_comes_out_as_its_messages_one_by_one(
+    topic: Topic, wanted: tuple[type, ...] | None
+) -> None:
+    decoder = Decoder(WIRES.values(), wanted)
+    messages = every_kind(topic)
+    expected = one_by_one(decoder, messages)
+    for _ in range(2):  # the second time it has met all of them
+        rejected: list[tuple[int | None, str]] = []
+        found = decoder.decode_all(messages, lambda m, e: rejected.append((m.offset(), e.code)))  # noqa: B023
+        assert found == [each for each in expected if isinstance(each, Delivery)]
+        assert rejected == [each for each in expected if isinstance(each, tuple)]
+    assert decoder.decode_all([], lambda m, e: None) == []
+
+
 async def test_the_registry_is_asked_before_a_batch_is_decoded_and_not_on_the_loop() -> None:
     ids = Ids()
     value = TopicWire(EVENTS, ids).encode(EXAMPLES[TurnStarted])
