@@ -14,8 +14,8 @@ from streams.kafka_options import KafkaOptions
 
 WAIT_S = 30.0
 ENDS_S = 5.0
-HUNG_MAX = 3
-"""Calls that may hang at once: each keeps a thread that others need."""
+ASKING_MAX = 3
+"""Calls that may be out at once: one that hangs keeps a thread that others need."""
 
 
 def committed_positions(
@@ -58,13 +58,10 @@ class LogEnds:
 
     def __init__(self, options: KafkaOptions) -> None:
         self._options = options
-        self._reader, self._asking = self._opened()
-        self._hung = 0
-
-    def _opened(self) -> tuple[Consumer, threading.Lock]:
-        # An admin client could ask as well, but librdkafka 2.16 can abort the whole process in
-        # such a call when the broker dies under it.
-        return Consumer(self._options.for_reader(committed=True)), threading.Lock()
+        self._lock = threading.Lock()
+        self._free: list[Consumer] = []
+        self._asking = 0
+        """Calls that have not come back."""
 
     def of(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset after the last one that a `read_committed` reader gets, by partition.
@@ -74,20 +71,26 @@ class LogEnds:
         over a fresh connection.
         """
         wanted = [Assigned(*place, OFFSET_END) for place in partitions]
-        if not self._asking.acquire(blocking=False):
-            if self._hung == HUNG_MAX:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-            self._hung += 1
-            self._reader, self._asking = self._opened()
-            self._asking.acquire()
-        reader, asking = self._reader, self._asking
+        reader = self._taken()
         try:
             found = reader.offsets_for_times(wanted, timeout=ENDS_S) if wanted else []
         finally:
-            asking.release()
-        self._hung = 0
+            with self._lock:
+                self._asking -= 1
+                self._free.append(reader)
         return {
             TopicPartition(each.topic, each.partition): each.offset
             for each in found
             if each.error is None
         }
+
+    def _taken(self) -> Consumer:
+        with self._lock:
+            if self._asking >= ASKING_MAX:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            self._asking += 1
+            if self._free:
+                return self._free.pop()
+        # An admin client could ask as well, but librdkafka 2.16 can abort the whole process in
+        # such a call when the broker dies under it.
+        return Consumer(self._options.for_reader(committed=True))

@@ -135,8 +135,9 @@ def main() -> None:
             measure(addresses, chosen, Path(name), cores, status.update, report)
     finally:
         # Also what was measured before one of them failed, or before Ctrl-C.
-        keep(report, chosen.out)
-        show(report)
+        if report.runs or report.points or report.scaling:
+            keep(report, chosen.out)
+            show(report)
 
 
 def keep(report: Report, folder: Path) -> None:

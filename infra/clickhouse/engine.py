@@ -7,6 +7,7 @@ it must not fork, since the child hangs.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ from infra.clickhouse.folder import OwnedFolder
 from infra.clickhouse.port import Value
 
 MIB = 1024 * 1024
+_SETTINGS = re.compile(r"(.*?)(\sSETTINGS\s+\w+\s*=.*)?", re.IGNORECASE | re.DOTALL)
+"""Divides an insert where its settings begin, if it has any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +180,15 @@ class Handle:
             raise error_from(str(error)) from None
 
     def insert(self, sql: str, format: str, data: bytes) -> None:
-        """Feeds `INSERT INTO t (a, b)` with bytes of a format.
+        """Feeds `INSERT INTO t (a, b)`, with settings or without, with bytes of a format.
 
         Not by chDB's own streaming inserts: they report success where the engine fails at the
         end, for want of room on the disk or of memory, and the rows are lost (4.4.0).
         """
+        # Settings of the statement's own stand behind the file's name.
+        begins, settings = _SETTINGS.fullmatch(sql).groups()  # type: ignore[union-attr]
         with _file_of(data) as path:
-            self.query(f"{sql} FROM INFILE {quoted(path)} FORMAT {format}")
+            self.query(f"{begins} FROM INFILE {quoted(path)} {settings or ''} FORMAT {format}")
 
     def classify(self, sql: str) -> tuple[str, int]:
         """What the engine's own parser calls the text (`READ_ONLY`, `MUTATING`, `CONTROL`, …),

@@ -213,7 +213,9 @@ def _write_ahead(connection: Any, give_up_at: float) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+            # The code has more in its upper bits: what it was busy with.
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > give_up_at:
                 raise
             time.sleep(_BUSY_S)
 

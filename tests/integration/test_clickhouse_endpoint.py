@@ -190,6 +190,17 @@ class TestPlainHttp:
             assert answer.headers["Content-Encoding"] == "gzip"
             assert gzip.decompress(answer.read()) == b"x\n"
 
+    @pytest.mark.parametrize("settings", ["", " SETTINGS input_format_csv_trim_whitespaces = 1"])
+    def test_takes_rows_of_an_owner_with_settings_and_without(
+        self, ask: Ask, settings: str
+    ) -> None:
+        assert (
+            ask("CREATE OR REPLACE TABLE s (a UInt8) ENGINE = Memory", token=OWNER_TOKEN)[0] == 200
+        )
+        insert = f"INSERT INTO s (a){settings} FORMAT CSV"
+        assert ask("1\n2\n", token=OWNER_TOKEN, query=insert)[0] == 200
+        assert ask("SELECT sum(a) FROM s", token=OWNER_TOKEN)[2] == "3\n"
+
     def test_says_what_it_does_not_speak(self, ask: Ask) -> None:
         status, headers, body = ask("SELECT 1", compress=1)
         assert (status, headers["X-ClickHouse-Exception-Code"]) == (400, "48")

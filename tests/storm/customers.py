@@ -164,7 +164,9 @@ class Customer:
             await self._once(send.mid, send.text, message.patience_s)
             send.times += 1
         if message.contradicts and send.outcome is Outcome.OK:
-            await self._once(send.mid, f"Not {send.text}", message.patience_s)
+            send.contradicted, _ = await self._once(
+                send.mid, f"Not {send.text}", message.patience_s
+            )
         if message.then is not None and send.outcome is Outcome.OK:
             await self._react(message, message.then)
         if message.changes_device:

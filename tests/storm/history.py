@@ -33,6 +33,8 @@ class Send:
     outcome: Outcome = Outcome.UNKNOWN
     code: str = ""
     times: int = 0
+    contradicted: Outcome | None = None
+    """What came of saying something else under the same id, if that was tried."""
 
 
 class Deed(StrEnum):
@@ -107,12 +109,15 @@ class History:
     def counted(self) -> dict[str, Any]:
         """Figures for people."""
         outcomes = [send.outcome for send in self.sends]
-        acts = [act.outcome for act in self.acts]
+        acts = [(act.deed, act.outcome) for act in self.acts]
         return {
             "conversations": len(self.screens),
             "sends": len(self.sends),
             "times sent": sum(send.times for send in self.sends),
             **{outcome.value: outcomes.count(outcome) for outcome in Outcome},
-            "cancelled, rated, closed": ", ".join(f"{acts.count(o)} {o}" for o in Outcome),
+            **{
+                deed.value: ", ".join(f"{acts.count((deed, o))} {o}" for o in Outcome)
+                for deed in Deed
+            },
             "reconnects": self.reconnects,
         }

@@ -11,22 +11,30 @@ from parley.verify.verification import Report
 from schemas.identifiers import client_command_id
 from schemas.topics import EVENTS
 
-from .history import Deed, History, Outcome, Place, Screen, Send, canary
+from .history import Act, Deed, History, Outcome, Place, Screen, Send, canary
 from .nemesis import Fault
-from .world import Cells, Row, World
+from .world import TIMES, Cells, Row, World
 
 ENDS = frozenset(("TurnCompleted", "TurnFailed", "TurnCancelled"))
 START = "TurnStarted"
+CLOSED = "ConversationClosed"
 LIFE = ENDS | {START, "TurnRestarted"}
 SHOWN = frozenset(("MessageAnalysed", "TurnCompleted"))
 """Whose texts frontends see."""
 EFFECTS = frozenset(("MessageReceived", "CommandRejected"))
 DONE = {
-    Deed.CANCEL: frozenset(("TurnCancelled", "CommandRejected")),
-    Deed.RATE: frozenset(("FeedbackReceived", "CommandRejected")),
-    Deed.CLOSE: frozenset(("ConversationClosed", "CommandRejected")),
+    Deed.CANCEL: "TurnCancelled",
+    Deed.RATE: "FeedbackReceived",
+    Deed.CLOSE: "ConversationClosed",
 }
-"""The effects of what customers do: it may come too late, which is an answer too."""
+"""The effects of what customers do besides talking."""
+TOO_LATE = {
+    Deed.CANCEL: frozenset(("turn_over",)),
+    Deed.RATE: frozenset(),
+    Deed.CLOSE: frozenset(("unknown_conversation",)),
+}
+"""Why it may be rejected instead: the answer was faster, or nothing that was said came through."""
+AFTER_CLOSE = frozenset(("CommandRejected", "MessageAnalysed"))
 REFUSALS = frozenset(("too_many_waiting",))
 """The only reasons for which a conversation refuses what these customers say."""
 UNANSWERED_MAX = 0.05
@@ -78,9 +86,12 @@ class Rest:
     """How everything came to rest after a storm."""
 
     report: Report
-    ready: bool
-    """Whether every part came up again."""
     in_time: bool
+    """Whether it did before the time was over."""
+    ready: bool = True
+    """Whether every part came up again."""
+    away: str = ""
+    """What could not be read to the end."""
     unread: int = 0
     """Commands that the conversation stage has not read."""
     missed: Sequence[Fault] = ()
@@ -98,6 +109,7 @@ def judge(history: History, world: World, *, screens: bool = True) -> list[Findi
         {
             *_effects(history, copies),
             *_acts(history, world.log),
+            *_contradictions(history, world.log),
             *(f for send in history.sends if screens for f in _on_screen(send, history, world.log)),
             *_orders(copies),
             *_turns(world.log),
@@ -120,6 +132,8 @@ def judge_rest(rest: Rest) -> list[Finding]:
     ]
     if not rest.ready:
         found.append(Finding(Rule.DRAINED, nowhere, "not every part came up again"))
+    if rest.away:
+        found.append(Finding(Rule.DRAINED, nowhere, rest.away))
     if not rest.in_time:
         found.append(Finding(Rule.DRAINED, nowhere, "it took too long"))
     waiting = {
@@ -191,20 +205,49 @@ def _effect_of(send: Send, found: Mapping[str, int]) -> Iterator[Finding]:
 
 
 def _acts(history: History, log: Mapping[Place, Sequence[Row]]) -> Iterator[Finding]:
-    """What customers did besides talking takes effect as their messages do."""
+    """What customers do besides talking takes effect as their messages do, and nothing else."""
+    asked: set[tuple[Place, str]] = set()
     for act in history.acts:
         rows = log.get(act.place, ())
         # The log knows people by pseudonyms; a conversation's first event tells its owner's.
         actor = next((row.actor for row in rows), "")
         command = client_command_id(*act.place, actor, act.mid, act.deed)
-        count = sum(row.command == command and row.type in DONE[act.deed] for row in rows)
+        asked.add((act.place, command))
+        answers = [row for row in rows if row.command == command]
+        count = sum(_answers_act(row, act) for row in answers)
         told = f"{act.deed} {act.mid} ({act.outcome}, sent {act.times} times)"
         if count > 1:
             yield Finding(Rule.DOUBLED, act.place, f"{told} is {count} times in the log")
         if count == 0 and act.outcome is Outcome.OK:
             yield Finding(Rule.LOST, act.place, f"{told} is not in the log")
-        if count and act.outcome is Outcome.REFUSED:
+        if answers and act.outcome is Outcome.REFUSED:
             yield Finding(Rule.GHOST, act.place, f"{told} is in the log")
+    for place, rows in log.items():
+        for row in rows:
+            if row.type in DONE.values() and (place, row.command) not in asked:
+                yield Finding(Rule.GHOST, place, f"nobody asked for {row.type} {row.seq}")
+
+
+def _answers_act(row: Row, act: Act) -> bool:
+    done = row.type == DONE[act.deed] or (
+        row.type == "CommandRejected" and row.code in TOO_LATE[act.deed]
+    )
+    return done and row.turn == act.turn
+
+
+def _contradictions(history: History, log: Mapping[Place, Sequence[Row]]) -> Iterator[Finding]:
+    """Saying something else under the same id is rejected once."""
+    for send in history.sends:
+        if send.contradicted is None:
+            continue
+        count = sum(
+            row.type == "CommandRejected" and row.mid == send.mid and row.code == "conflict"
+            for row in log.get(send.place, ())
+        )
+        if count > 1:
+            yield Finding(Rule.DOUBLED, send.place, f"{send.mid} was rejected {count} times")
+        if count == 0 and send.contradicted is Outcome.OK:
+            yield Finding(Rule.LOST, send.place, f"nothing says that {send.mid} was contradicted")
 
 
 def _on_screen(
@@ -270,6 +313,10 @@ def _turns(log: Mapping[Place, Sequence[Row]]) -> Iterator[Finding]:
             if not (life and life[0] == START and life[-1] in ENDS and _once(life)):
                 yield Finding(Rule.TURN, place, f"turn {turn} went {', '.join(life)}")
         yield from _messages(place, rows)
+        types = [row.type for row in rows]
+        after = types[types.index(CLOSED) + 1 :] if CLOSED in types else ()
+        if more := sorted(set(after) - AFTER_CLOSE):
+            yield Finding(Rule.TURN, place, f"{', '.join(more)} after it was closed")
 
 
 def _once(life: Sequence[str]) -> bool:
@@ -278,14 +325,13 @@ def _once(life: Sequence[str]) -> bool:
 
 def _messages(place: Place, rows: Sequence[Row]) -> Iterator[Finding]:
     refused = {row.mid for row in rows if row.type == "TurnRefused"}
-    closed = any(row.type == "ConversationClosed" for row in rows)
     for row in rows:
         if row.type != "MessageReceived" or row.mid in refused:
             continue
         of_it = Counter(each.type for each in rows if each.mid == row.mid)
         if of_it[START] != 1:
             yield Finding(Rule.TURN, place, f"{row.mid} has {of_it[START]} turns")
-        if of_it["MessageAnalysed"] > 1 or not (of_it["MessageAnalysed"] or closed):
+        if of_it["MessageAnalysed"] != 1:
             what = f"{row.mid} was analysed {of_it['MessageAnalysed']} times"
             yield Finding(Rule.ANALYSED, place, what)
 
@@ -409,6 +455,8 @@ def _folds(world: World) -> Iterator[Finding]:
 def _unlike(expected: Cells | None, found: Cells | None) -> str:
     if expected is None or found is None:
         return "nothing" if found is None else "not in the log"
+    if TIMES in found:
+        return f"{found[TIMES]} times"
     return "other " + ", ".join(name for name in expected if expected[name] != found.get(name))
 
 

@@ -19,13 +19,14 @@ from infra.settings import Settings, load_settings
 from parley.processes.worker import group
 from parley.talk import token_source
 from parley.verify.opening import open_sources
-from parley.verify.verification import Verification
+from parley.verify.verification import Report, Verification
 from parley.wiring import Wiring
 from schemas.failures import Unavailable
 from schemas.topics import COMMANDS
 from sinks.port import TopicPartition
 from streams.batch import StageLost
-from streams.positions import LogEnds, committed_offsets
+from streams.positions import committed_offsets
+from streams.restore import read_to_end
 
 from .customers import Customer, Plan, plans, prefix
 from .deployment import GATEWAYS
@@ -43,6 +44,8 @@ NO_LINKS = f"not ({SERVER} is not on the PATH) "
 NO_DISK = "not (no filesystem may be mounted) "
 
 Said = Callable[[str], None]
+AWAY = (Unavailable, StageLost, KafkaException)
+NOTHING_READ = Report(0, 0, 0, {}, (), 0, (), (), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class Weather:
     fault_every_s: float = 6.0
     quiet_s: float = 60.0
     """How long everything may take to come to rest, once healed."""
+    linger_s: float = 12.0
+    """It is judged again so long after healing: longer than a gateway keeps what it can't write."""
     faults: tuple[Fault, ...] | None = None
     """These instead of those that follow from the seed."""
 
@@ -165,23 +170,28 @@ class Storm:
         until = healed_at + weather.quiet_s
         ready = await self._nemesis.all_ready(weather.quiet_s)
         watching = asyncio.gather(*(person.watch() for person in people))
+        drained_s: float | None = None
         while True:
             rest = await asyncio.to_thread(_drain, settings, until)
-            drained_s = time.monotonic() - healed_at
-            with open_sources(settings) as sources:
-                whole = await asyncio.to_thread(look, sources, list(history.screens))
-            world = whole.only(prefix(weather.seed))
+            world = await asyncio.to_thread(_look, settings, history, until)
+            world = world.only(prefix(weather.seed))
             await _screens(history, world, until)
-            found = judge(history, world)
-            # What was acknowledged may still wait before the log, where none of the copies knows
-            # of it: whatever is not right yet has the rest of the time to become so.
-            if not found or not rest.in_time or time.monotonic() > until:
+            found = [*judge(history, world), *judge_rest(replace(rest, ready=ready, missed=missed))]
+            now = time.monotonic()
+            if found and now < until:
+                # What was acknowledged may still wait before the log, where none of the copies
+                # knows of it: whatever is not right yet has the rest of the time to become so.
+                continue
+            drained_s = drained_s or now - healed_at
+            if found or now >= healed_at + weather.linger_s:
                 break
+            # What nobody knows the outcome of may still lie in a gateway.
+            await asyncio.sleep(healed_at + weather.linger_s - now)
         watching.cancel()
         return Verdict(
             weather,
             history,
-            [*judge_rest(replace(rest, ready=ready, missed=missed)), *found],
+            found,
             faults,
             self._nemesis.struck,
             rest.report.events,
@@ -199,14 +209,14 @@ def _drain(settings: Settings, until: float) -> Rest:
             with open_sources(settings) as sources:
                 report = Verification(sources).run(max(1.0, until - time.monotonic()))
             unread = _unread(settings)
-        except (Unavailable, StageLost, KafkaException):
+        except AWAY as error:
             if time.monotonic() > until:
-                raise
+                return Rest(NOTHING_READ, in_time=False, away=str(error))
             continue
         in_time = time.monotonic() <= until
         open_work = report.open_turns or report.waiting_messages or unread
         if (report.agrees and not open_work) or not in_time:
-            return Rest(report, ready=True, in_time=in_time, unread=unread)
+            return Rest(report, in_time=in_time, unread=unread)
         time.sleep(0.25)
 
 
@@ -216,12 +226,24 @@ def _unread(settings: Settings) -> int:
     consumer = Consumer(wiring.kafka.for_consumer(group("conversation")))
     try:
         partitions = [TopicPartition(COMMANDS.name, p) for p in range(COMMANDS.partitions)]
-        ends = LogEnds(wiring.kafka).of(partitions)
         done = committed_offsets(consumer, partitions, 0)
-        return sum(ends[p] - reached for p, reached in zip(partitions, done, strict=True))
+        # Expiries are written in transactions, whose markers nobody handles: only records count.
+        left = read_to_end(COMMANDS.name, dict(enumerate(done)), wiring.kafka)
+        return sum(len(messages) for _, messages, _ in left)
     finally:
         consumer.close()
         wiring.close()
+
+
+def _look(settings: Settings, history: History, until: float) -> World:
+    """All copies; empty ones, if something is still away when the time is over."""
+    while True:
+        try:
+            with open_sources(settings) as sources:
+                return look(sources, list(history.screens))
+        except AWAY:
+            if time.monotonic() > until:
+                return World()
 
 
 async def _screens(history: History, world: World, until: float) -> None:

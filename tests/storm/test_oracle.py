@@ -139,10 +139,35 @@ def test_an_unknown_message_may_be_there_or_not_but_everywhere_the_same(storm: S
     assert Rule.SAME in storm.rules()
 
 
+EFFECTS = {
+    Deed.CANCEL: Row(5, "TurnCancelled", "m-1", "t-1"),
+    Deed.RATE: Row(6, "FeedbackReceived", "a-1", "t-1"),
+    Deed.CLOSE: Row(6, "ConversationClosed", "a-1"),
+}
+REJECTED = Row(6, "CommandRejected", "a-1", "t-1")
+
+
+def act(storm: Storm, deed: Deed, outcome: Outcome, *effects: Row) -> None:
+    """The customer does something after the answer (or instead of it), which has these effects."""
+    command = client_command_id(*PLACE, "p-1", "a-1", deed)
+    turn = "" if deed is Deed.CLOSE else "t-1"
+    rows = [replace(row, actor="p-1") for row in LOG]
+    if any(row.type == "TurnCancelled" for row in effects):
+        rows.pop()
+    answers = [replace(row, command=command, actor="p-1") for row in effects]
+    everywhere(storm, lambda _: numbered([*rows, *answers]))
+    storm.history.acts.append(Act(PLACE, "a-1", deed, turn, outcome, times=1))
+
+
+@pytest.mark.parametrize("deed", Deed)
+def test_what_customers_do_takes_effect_once(storm: Storm, deed: Deed) -> None:
+    act(storm, deed, Outcome.OK, EFFECTS[deed])
+    assert storm.rules() == set()
+
+
 @pytest.mark.parametrize(
     ("outcome", "effects", "rules"),
     [
-        (Outcome.OK, 1, set()),
         (Outcome.OK, 0, {Rule.LOST}),
         (Outcome.OK, 2, {Rule.DOUBLED}),
         (Outcome.UNKNOWN, 0, set()),
@@ -151,25 +176,63 @@ def test_an_unknown_message_may_be_there_or_not_but_everywhere_the_same(storm: S
         (Outcome.REFUSED, 1, {Rule.GHOST}),
     ],
 )
-@pytest.mark.parametrize("deed", [Deed.RATE, Deed.CLOSE])
-def test_what_customers_do_takes_effect_once(
-    storm: Storm, deed: Deed, outcome: Outcome, effects: int, rules: set[Rule]
+def test_an_act_that_is_lost_doubled_or_refused_is_found(
+    storm: Storm, outcome: Outcome, effects: int, rules: set[Rule]
 ) -> None:
-    done = {Deed.RATE: "FeedbackReceived", Deed.CLOSE: "ConversationClosed"}[deed]
-    command = client_command_id(*PLACE, "p-1", "a-1", deed)
-    row = Row(0, done, "a-1", command=command, actor="p-1")
-    everywhere(storm, lambda rows: numbered([replace(r, actor="p-1") for r in rows]))
-    everywhere(storm, lambda rows: numbered([*rows, *[row] * effects]))
-    storm.history.acts.append(Act(PLACE, "a-1", deed, "t-1", outcome, times=1))
+    act(storm, Deed.RATE, outcome, *[EFFECTS[Deed.RATE]] * effects)
     assert storm.rules() == rules
 
 
-def test_a_closed_conversation_owes_no_analysis(storm: Storm) -> None:
-    def closed(rows: list[Row]) -> list[Row]:
-        return numbered([rows[0], rows[1], *rows[3:], Row(0, "ConversationClosed")])
+@pytest.mark.parametrize(
+    ("deed", "code", "rules"),
+    [
+        (Deed.CANCEL, "turn_over", set()),
+        (Deed.CANCEL, "forbidden", {Rule.LOST}),
+        (Deed.RATE, "unknown_turn", {Rule.LOST}),
+        (Deed.CLOSE, "closed", {Rule.LOST}),
+    ],
+)
+def test_an_act_may_only_be_rejected_for_coming_too_late(
+    storm: Storm, deed: Deed, code: str, rules: set[Rule]
+) -> None:
+    act(storm, deed, Outcome.OK, replace(REJECTED, code=code))
+    assert storm.rules() == rules
 
-    everywhere(storm, closed)
-    assert storm.rules() == set()
+
+def test_an_act_that_hits_another_turn_is_found(storm: Storm) -> None:
+    act(storm, Deed.RATE, Outcome.OK, replace(EFFECTS[Deed.RATE], turn="t-9"))
+    assert Rule.LOST in storm.rules()
+
+
+@pytest.mark.parametrize("deed", Deed)
+def test_an_act_that_nobody_asked_for_is_a_ghost(storm: Storm, deed: Deed) -> None:
+    act(storm, deed, Outcome.OK, EFFECTS[deed])
+    storm.history.acts.clear()
+    assert storm.rules() == {Rule.GHOST}
+
+
+def test_life_after_the_close_is_found(storm: Storm) -> None:
+    act(storm, Deed.CLOSE, Outcome.OK, EFFECTS[Deed.CLOSE])
+    everywhere(storm, lambda rows: numbered([*rows[:3], rows[5], *rows[3:5]]))
+    assert storm.rules() == {Rule.TURN}
+
+
+@pytest.mark.parametrize(
+    ("times", "outcome", "rules"),
+    [
+        (1, Outcome.OK, set()),
+        (0, Outcome.OK, {Rule.LOST}),
+        (2, Outcome.OK, {Rule.DOUBLED}),
+        (0, Outcome.UNKNOWN, set()),
+    ],
+)
+def test_a_contradiction_is_rejected_once(
+    storm: Storm, times: int, outcome: Outcome, rules: set[Rule]
+) -> None:
+    conflict = Row(0, "CommandRejected", "m-1", code="conflict")
+    everywhere(storm, lambda rows: numbered([*rows, *[conflict] * times]))
+    storm.history.sends[0].contradicted = outcome
+    assert storm.rules() == rules
 
 
 @pytest.mark.parametrize("copy", ["log", "redis", "clickhouse"])
@@ -301,13 +364,14 @@ def test_a_turn_that_ended_long_after_its_deadline_is_found(storm: Storm) -> Non
     ("found", "what"),
     [
         ({}, "ClickHouse's events 5: nothing"),
+        ({(PLACE, 5): {"times": 2}}, "ClickHouse's events 5: 2 times"),
         ({(PLACE, 5): {"score": 1, "code": "x"}}, "ClickHouse's events 5: other code"),
         (
             {(PLACE, 5): {"score": 1, "code": ""}, (PLACE, 6): {"score": 1, "code": ""}},
             "ClickHouse's events 6: not in the log",
         ),
     ],
-    ids=("missing", "different", "too much"),
+    ids=("missing", "doubled", "different", "too much"),
 )
 def test_a_copy_that_is_not_the_fold_of_the_log_is_found(
     storm: Storm, found: dict[Any, Any], what: str
@@ -323,7 +387,7 @@ def test_a_copy_that_is_not_the_fold_of_the_log_is_found(
 # Coming to rest
 
 REPORT = Report(1, 5, 1, {}, (), 0, (), (), 0.1)
-REST = Rest(REPORT, ready=True, in_time=True)
+REST = Rest(REPORT, in_time=True)
 
 
 @pytest.mark.parametrize(
@@ -331,6 +395,7 @@ REST = Rest(REPORT, ready=True, in_time=True)
     [
         (replace(REST, ready=False), Rule.DRAINED, "not every part came up again"),
         (replace(REST, in_time=False), Rule.DRAINED, "it took too long"),
+        (replace(REST, away="Redis is away"), Rule.DRAINED, "Redis is away"),
         (replace(REST, unread=3), Rule.DRAINED, "3 commands that nobody has read"),
         (
             replace(REST, report=replace(REPORT, open_turns=(OpenTurn(*PLACE, "t-1", 4, 0),))),

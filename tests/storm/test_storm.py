@@ -19,6 +19,7 @@ from parley.client.cursor import Applied
 
 from .customers import Customer, DiaryCursor
 from .deployment import GATEWAYS, deployed
+from .history import Deed, Outcome
 from .nemesis import WORKERS, Fault, Kind
 from .oracle import Finding, Rule
 from .process import (
@@ -91,11 +92,14 @@ def test_nothing_is_lost_and_nothing_doubled_in_a_storm(sea: Sea) -> None:
             pytrace=False,
         )
     assert verdict.outcomes["completed"] > 100
+    done = {act.deed for act in verdict.history.acts if act.outcome is Outcome.OK}
+    assert done == set(Deed)
+    assert any(send.contradicted is Outcome.OK for send in verdict.history.sends)
 
 
 # Controls: with a promise broken the oracle must say so.
 
-CALM = Weather(0, duration_s=20, conversations=60, quiet_s=12, faults=())
+CALM = Weather(0, duration_s=20, conversations=60, quiet_s=12, linger_s=0, faults=())
 
 
 def broken(verdict: Verdict, rule: Rule, where: str) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -28,6 +28,8 @@ from sinks.redis.texts import Opener, event_texts
 from .history import Place
 
 SNAPSHOTS = "the snapshot"
+TIMES = "times"
+"""Stands for all columns of a row that is there more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class World:
     texts: list[tuple[str, str, str]] = field(default_factory=list)
     """Every text that a copy shows: where it is, its tenant, and the text."""
     folds: dict[str, Fold] = field(default_factory=dict)
-    """By what is compared. Redis, whose frames age, is compared by `parley verify`."""
+    """By the copy's name. Redis, whose frames age, is compared by `parley verify`."""
 
     def only(self, prefix: str) -> World:
         """The conversations of one storm; a stack may have seen others before."""
@@ -219,11 +221,16 @@ def _tables(sources: Sources, deliveries: Sequence[Delivery]) -> dict[str, Fold]
 
 
 def _cells(table: pa.Table) -> dict[tuple[Place, int], Cells]:
+    rows = table.to_pylist()
+    times = Counter(map(_key, rows))
+    # Arrow writes a UUID as bytes, and reads it back as a UUID.
     return {
-        ((row["tenant_id"], row["conversation_id"]), row["seq"]): {
-            # Arrow writes a UUID as bytes, and reads it back as a UUID.
-            name: getattr(value, "bytes", value)
-            for name, value in row.items()
-        }
-        for row in table.to_pylist()
+        _key(row): {TIMES: times[_key(row)]}
+        if times[_key(row)] > 1
+        else {name: getattr(value, "bytes", value) for name, value in row.items()}
+        for row in rows
     }
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Place, int]:
+    return (row["tenant_id"], row["conversation_id"]), row["seq"]
