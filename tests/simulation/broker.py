@@ -70,19 +70,26 @@ class Log:
         """What lies before it is decided: as far as a `read_committed` reader gets."""
         return next((n for n, e in enumerate(self._entries) if e.state is _State.OPEN), self.end)
 
+    def reach(self, committed: bool) -> int:
+        """As far as a reader of an isolation level gets."""
+        return self.stable if committed else self.end
+
     def append(self, record: Record | None, state: _State) -> _Entry:
         """Writes at the end."""
         entry = _Entry(record, state)
         self._entries.append(entry)
         return entry
 
-    def read(self, start: int, most: int) -> tuple[list[tuple[int, Record]], int]:
-        """Committed records from an offset on, with theirs, and where to read on."""
+    def read(
+        self, start: int, most: int, *, committed: bool = True
+    ) -> tuple[list[tuple[int, Record]], int]:
+        """Records from an offset on, with theirs, and where to read on."""
         found: list[tuple[int, Record]] = []
-        at, stable = start, self.stable
-        while at < stable and len(found) < most:
+        at, reach = start, self.reach(committed)
+        while at < reach and len(found) < most:
             entry = self._entries[at]
-            if entry.record is not None and entry.state is _State.COMMITTED:
+            counts = entry.state is _State.COMMITTED or not committed
+            if entry.record is not None and counts:
                 found.append((at, entry.record))
             at += 1
         return found, at
@@ -90,13 +97,13 @@ class Log:
 
 @dataclass(slots=True)
 class _Transaction:
-    """One that has begun and not ended."""
+    """One that has begun, or whose end is decided and not everywhere yet."""
 
     began_us: int
-    entries: list[_Entry] = field(default_factory=list)
-    logs: dict[TopicPartition, Log] = field(default_factory=dict)
+    entries: dict[TopicPartition, list[_Entry]] = field(default_factory=dict)
     positions: dict[tuple[str, int], Position] = field(default_factory=dict)
     """By group and partition; they take effect with the rest."""
+    outcome: _State = _State.OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +174,8 @@ class Broker:
         self._epochs: dict[str, int] = defaultdict(int)
         self._open: dict[str, _Transaction] = {}
         self.groups: dict[str, Group] = defaultdict(Group)
-        self.fences = True
-        """False breaks the promise that who was replaced can't write."""
+        self.checks_epochs = self.checks_members = True
+        """False breaks the promise that a producer, or a member, that was replaced can't write."""
         self.changes = 0
 
     # Logs
@@ -223,21 +230,27 @@ class Broker:
 
     @property
     def open_transactions(self) -> int:
-        """Those that have written and not ended."""
+        """Those that have written and not ended everywhere."""
         return len(self._open)
+
+    def is_ending(self, transactional_id: str) -> bool:
+        """Whether the last transaction under the id is decided and not everywhere yet."""
+        transaction = self._open.get(transactional_id)
+        return transaction is not None and transaction.outcome is not _State.OPEN
 
     def begin(self, transactional_id: str) -> int:
         """The epoch of a new producer under the id; what an earlier one left open is aborted."""
-        if self.fences:
-            self._end(transactional_id, committed=False)
+        if self.checks_epochs:
+            self._decide(transactional_id, _State.ABORTED)
             self._epochs[transactional_id] += 1
         return self._epochs[transactional_id]
 
     def produce(self, transactional_id: str, epoch: int, written: Written, now_us: int) -> int:
         """Writes a record that nobody sees yet. Returns its offset. Raises `Fenced`."""
         transaction = self._transaction(transactional_id, epoch, now_us)
-        log = transaction.logs[place_of(written)] = self._log_of(written)
-        transaction.entries.append(log.append(Record(written.key, written.value), _State.OPEN))
+        log = self._log_of(written)
+        entry = log.append(Record(written.key, written.value), _State.OPEN)
+        transaction.entries.setdefault(place_of(written), []).append(entry)
         self.changes += 1
         return log.end - 1
 
@@ -250,47 +263,66 @@ class Broker:
         positions: Mapping[int, Position],
         now_us: int,
     ) -> None:
-        """Positions that take effect with the transaction. Raises `Fenced` and `Stale`."""
+        """Positions that take effect with the transaction. Raises `Fenced` and `Stale`.
+
+        Who names no member is not checked.
+        """
         transaction = self._transaction(transactional_id, epoch, now_us)
         number, member_epoch = member
-        if self.fences and self.groups[group].epochs.get(number) != member_epoch:
+        stale = number and self.groups[group].epochs.get(number) != member_epoch
+        if stale and self.checks_members:
             raise Stale(group)
         for partition, position in positions.items():
             transaction.positions[group, partition] = position
         self.changes += 1
 
     def end(self, transactional_id: str, epoch: int, *, committed: bool) -> None:
-        """Everything takes effect, or nothing. Raises `Fenced`."""
+        """Decides that everything takes effect, or nothing. Raises `Fenced`."""
         self._check(transactional_id, epoch)
-        self._end(transactional_id, committed=committed)
+        self._decide(transactional_id, _State.COMMITTED if committed else _State.ABORTED)
 
     def abort_older(self, than_us: int) -> None:
         """Ends transactions that began before a moment, and fences whoever began them."""
         for transactional_id, transaction in list(self._open.items()):
-            if transaction.began_us < than_us:
-                self._end(transactional_id, committed=False)
-                self._epochs[transactional_id] += self.fences
+            if transaction.began_us < than_us and transaction.outcome is _State.OPEN:
+                self._decide(transactional_id, _State.ABORTED)
+                if self.checks_epochs:
+                    self._epochs[transactional_id] += 1
 
     def _transaction(self, transactional_id: str, epoch: int, now_us: int) -> _Transaction:
         self._check(transactional_id, epoch)
         return self._open.setdefault(transactional_id, _Transaction(now_us))
 
     def _check(self, transactional_id: str, epoch: int) -> None:
-        if epoch != self._epochs[transactional_id]:
+        if epoch != self._epochs[transactional_id] and self.checks_epochs:
             raise Fenced(transactional_id)
 
-    def _end(self, transactional_id: str, *, committed: bool) -> None:
-        transaction = self._open.pop(transactional_id, None)
-        if transaction is None:
-            return
-        state = _State.COMMITTED if committed else _State.ABORTED
-        for entry in transaction.entries:
-            entry.state = state
-        for log in transaction.logs.values():
-            log.append(None, state)
-        for (group, partition), position in transaction.positions.items() if committed else ():
-            self.settle(group, partition, position)
-        self.changes += 1
+    def _decide(self, transactional_id: str, outcome: _State) -> None:
+        transaction = self._open.get(transactional_id)
+        if transaction is not None and transaction.outcome is _State.OPEN:
+            transaction.outcome = outcome
+            self.changes += 1
+
+    def write_marker(self) -> None:
+        """What was decided reaches one more partition, or the group's positions."""
+        for transactional_id, transaction in self._open.items():
+            if transaction.outcome is not _State.OPEN:
+                self._write_marker(transaction)
+                if not transaction.entries and not transaction.positions:
+                    del self._open[transactional_id]
+                self.changes += 1
+                return
+
+    def _write_marker(self, transaction: _Transaction) -> None:
+        if transaction.entries:
+            place, entries = transaction.entries.popitem()
+            for entry in entries:
+                entry.state = transaction.outcome
+            self._logs[place].append(None, transaction.outcome)
+        elif transaction.positions:
+            (group, partition), position = transaction.positions.popitem()
+            if transaction.outcome is _State.COMMITTED:
+                self.settle(group, partition, position)
 
 
 def place_of(written: Written) -> TopicPartition:

@@ -16,10 +16,11 @@ from storm.world import row_of
 
 from infra.telemetry.metrics import Metrics
 from processors.analysis.analysing import interpret, prepare
+from processors.conversation.policy import Policy
 from schemas.commands import CompleteTurn, RestartTurn
 from schemas.envelope import CommandEnvelope, Sealed
 from schemas.events import Event, MessageReceived, TurnStarted
-from schemas.failures import Invalid
+from schemas.failures import Invalid, Unavailable
 from schemas.identifiers import internal_command_id
 from schemas.parts import Usage
 from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS, conversation_key
@@ -83,8 +84,9 @@ class _Source(BatchSource):
     def run(self) -> None:
         """Joins the group and goes on until something ends it."""
         self._join()
-        while True:
+        while not self._stopping.is_set():
             self._step()
+        self._consumer.close()
 
     def _work_off(self, batch: Batch) -> None:
         if "offsets first" in Site.current.broken:
@@ -109,8 +111,13 @@ def conversation(site: Site) -> None:
         restore_states(CONVERSATIONS.name, states, options)
         return states
 
+    def policy_of(tenant: str) -> Policy:
+        if site.rng.random() < site.mishap / 3:
+            raise Unavailable("what a policy rests on is away")
+        return site.policy
+
     transform = ConversationTransform(
-        EVENT_WIRE, SNAPSHOT_WIRE, COMMAND_WIRE, open_states, lambda tenant: site.policy
+        EVENT_WIRE, SNAPSHOT_WIRE, COMMAND_WIRE, open_states, policy_of
     )
     stage = TransactionalStage(
         CONVERSATION,
@@ -120,7 +127,10 @@ def conversation(site: Site) -> None:
         _Letters(site),
         METRICS,
     )
-    _Source(stage, options).run()
+    source = _Source(stage, options)
+    assert site.running is not None
+    site.running.stop = source._stopping.set
+    source.run()
 
 
 # Stages without transactions: what they write may repeat.

@@ -20,12 +20,12 @@ from schemas.commands import SubmitMessage
 from schemas.envelope import CommandEnvelope, Sealed
 from schemas.events import Event
 from schemas.identifiers import client_command_id
-from schemas.topics import CONVERSATIONS, EVENTS, conversation_key
+from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS, conversation_key
 from streams.batch import StageLost
 
 from .broker import PARTITIONS, Broker, Fenced, Written
 from .processes import CONVERSATION, STAGES, Stage, Steps, conversation, on_commands, placed
-from .site import Process, Site, simulated_kafka
+from .site import TRANSACTION_US, Process, Site, simulated_kafka
 from .wires import EVENT_WIRE, SNAPSHOT_WIRE
 
 START_US = 1_790_000_000_000_000
@@ -34,8 +34,6 @@ QUIET_IN_A_ROW = 25
 WORKERS = ("conversation-1", "conversation-2", "conversation-3")
 WORKER_STEPS = 4
 """Of a worker, in one round: they do their work in smaller steps."""
-TRANSACTION_US = 10_000_000
-"""After that the broker ends a transaction."""
 TENANTS = ("storm-a", "storm-b")
 
 
@@ -60,9 +58,15 @@ class Simulation:
             waiting_max=self.rng.choice((1, 16)),
         )
         self.site = Site(Broker(), self.rng, policy, START_US, broken=broken)
-        self.site.broker.fences = "no fencing" not in broken
+        self.site.broker.checks_epochs = "no epochs" not in broken
+        self.site.broker.checks_members = "no members" not in broken
         self.history = History()
         self._wire: list[tuple[Send, Written]] = []
+        self._exits: list[str] = []
+        """Why workers ended by themselves."""
+        self.waited_out = False
+        """Whether a transaction stayed open until the broker's timeout. It may, but seldom: where
+        the heir of a partition waits for it, and is to inherit its leader only then."""
         self._workers: dict[str, Process] = {}
         self._running: dict[str, list[Steps]] = {
             name: [start(self.site)] for name, start in stages.items()
@@ -84,6 +88,8 @@ class Simulation:
 
     def step(self, name: str, *, zombie: bool = False) -> None:
         """A process goes on to its next interruption; or one that was replaced does."""
+        if self.rng.random() < 0.5:
+            self.site.broker.write_marker()
         if name in WORKERS:
             self._step_worker(name)
             return
@@ -99,8 +105,12 @@ class Simulation:
     def _step_worker(self, name: str) -> None:
         try:
             self._workers[name].go_on()
-        except (StageLost, KafkaException):
+        except (StageLost, KafkaException) as error:
+            self._exits.append(str(error))
             self.crash(name)
+        else:
+            if self._workers[name].has_ended:
+                self._workers[name] = Process(self.site, conversation)
 
     def crash(self, name: str) -> None:
         """A process dies where it is; another one takes its place."""
@@ -118,8 +128,17 @@ class Simulation:
         else:
             self._running[name].append(self._stages[name](self.site))
 
+    def stop(self, name: str) -> None:
+        """A worker is asked to end; another one takes its place when it has."""
+        self._workers[name].stop()
+
     def _dismiss(self, name: str) -> None:
         self.site.broker.groups[CONVERSATION].dismiss(self._workers[name].member)
+
+    def is_to_have(self, name: str, partition: int) -> bool:
+        """Whether the group wants this worker to have the partition."""
+        group = self.site.broker.groups[CONVERSATION]
+        return group.target[partition] == self._workers[name].member
 
     def move(self, partition: int, number: int) -> None:
         """One of the workers shall have the partition, and its owner is asked for it."""
@@ -131,8 +150,7 @@ class Simulation:
 
     def pass_time(self, us: int) -> None:
         """The clock goes on."""
-        self.site.now_us += us
-        self.site.broker.abort_older(self.site.now_us - TRANSACTION_US)
+        self.site.pass_time(us)
 
     def say(self, number: int) -> None:
         """A customer says something new."""
@@ -169,10 +187,19 @@ class Simulation:
         # Or it could be taken for quiet while an answer is only late by chance.
         self.site.hesitation = self.site.mishap = 0.0
         # Analysis has a deadline of two seconds, a turn of ten at least.
-        if not self._rest(step_us=10_000, rounds_max=QUIET_ROUNDS):
+        rests = self._rest(step_us=10_000, rounds_max=QUIET_ROUNDS)
+        if rests and self.site.broker.open_transactions:
+            self.waited_out = True
+            self.pass_time(TRANSACTION_US)
+            rests = self._rest(step_us=10_000, rounds_max=QUIET_ROUNDS)
+        if not rests:
             return [Finding(Rule.DRAINED, ("", ""), "it never came to rest")]
-        waiting = self._unanswered()
-        self._rest(step_us=2_000_000, rounds_max=QUIET_ROUNDS)
+        waiting = [*self._unanswered(), *self._left()]
+        # Whoever was dismissed knows it by now: nobody has a reason to end any more.
+        self._exits.clear()
+        if not self._rest(step_us=2_000_000, rounds_max=QUIET_ROUNDS):
+            return [Finding(Rule.DRAINED, ("", ""), "it never came to rest after its timers")]
+        waiting += [Finding(Rule.DRAINED, ("", ""), f"a worker ended: {e}") for e in self._exits]
         events = self._events()
         return [*waiting, *self._judge(events), *self._folds(events)]
 
@@ -201,6 +228,19 @@ class Simulation:
             elif row.type in ENDS:
                 opened.pop(row.turn, None)
         return [Finding(Rule.ANSWERED, p, f"turn {turn} is left") for turn, p in opened.items()]
+
+    def _left(self) -> list[Finding]:
+        """Work that nobody does although nothing stands in its way."""
+        broker, nowhere = self.site.broker, ("", "")
+        found = []
+        if broker.open_transactions:
+            found.append(Finding(Rule.DRAINED, nowhere, "a transaction is left open"))
+        for partition in range(PARTITIONS):
+            position = broker.position(CONVERSATION, partition)
+            done = position.offset if position else 0
+            if broker.log(COMMANDS.name, partition).read(done, 1)[0]:
+                found.append(Finding(Rule.DRAINED, nowhere, f"partition {partition} waits"))
+        return found
 
     def _events(self) -> list[Event]:
         return [EVENT_WIRE.decode(record.value) for record in self.site.broker.read(EVENTS.name)]
@@ -260,34 +300,42 @@ def random_run(
 ) -> list[Finding]:
     """A whole run whose every step follows from the seed."""
     with Simulation(seed, broken, stages) as run:
-        _go_wild(run, steps)
+        go_wild(run, steps)
         return run.settle()
 
 
-def _go_wild(run: Simulation, steps: int) -> None:
+def go_wild(run: Simulation, steps: int) -> None:
+    """Steps and faults, all of which follow from the seed."""
     rng = run.rng
     names = (*STAGES, *WORKERS * 2)
+    awake = set(names)
     for _ in range(steps):
         chance = rng.random()
-        stage = rng.choice(names)
-        if chance < 0.70:
-            run.step(stage)
-        elif chance < 0.78:
-            run.step(stage, zombie=True)
-        elif chance < 0.84:
+        name = rng.choice(names)
+        if chance < 0.66:
+            # Alone for a while, as processes are; one that sleeps misses what happens meanwhile.
+            for _ in range(rng.choice((1, 1, 1, 2, 5, 20)) if name in awake else 0):
+                run.step(name)
+        elif chance < 0.68:
+            awake ^= {name}
+        elif chance < 0.72:
+            run.step(name, zombie=True)
+        elif chance < 0.80:
             run.say(rng.randrange(3))
-        elif chance < 0.92:
+        elif chance < 0.89:
             run.deliver(rng.randrange(8), acknowledged=rng.random() < 0.8)
-        elif chance < 0.94:
+        elif chance < 0.92:
             if run.history.sends:
                 run.repeat(rng.choice(run.history.sends))
-        elif chance < 0.955:
-            run.crash(stage)
-        elif chance < 0.98:
-            run.replace(stage)
-        elif chance < 0.983:
+        elif chance < 0.935:
+            run.crash(name)
+        elif chance < 0.965:
+            run.replace(name)
+        elif chance < 0.97:
+            run.stop(rng.choice(WORKERS))
+        elif chance < 0.973:
             run.empty_redis()
-        elif chance < 0.99:
+        elif chance < 0.985:
             run.move(rng.randrange(PARTITIONS), rng.randrange(len(WORKERS)))
         else:
             run.pass_time(rng.choice((1000, 100_000, 3_000_000, 30_000_000)))

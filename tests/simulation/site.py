@@ -14,13 +14,20 @@ import pytest
 
 import streams.backoff
 import streams.batch_source
+import streams.conversation_stage
 import streams.restore
 import streams.transactional_stage
 import streams.transactions
 from processors.conversation.policy import Policy
+from streams.kafka_options import KafkaOptions
 
 from .broker import Broker
 from .stores import Redis, Table
+
+PORTION = 2
+"""Batches are small here, and are cut up all the same."""
+TRANSACTION_US = KafkaOptions("").transaction_timeout_ms * 1000
+"""After that the broker ends a transaction."""
 
 
 @dataclass(slots=True)
@@ -44,8 +51,16 @@ class Site:
     mishap: float = 0.03
     """How likely a call of a transaction goes wrong in a way that a broker has."""
     loses_brokers: bool = False
-    """Whether the next producer that asks hears that every broker is down."""
+    """Whether the next producer that asks under an open transaction hears that every broker is
+    down."""
+    flushes: int = 0
+    """How often a producer began to write out what it has."""
     running: Process | None = None
+
+    def pass_time(self, us: int) -> None:
+        """The clock goes on."""
+        self.now_us += us
+        self.broker.abort_older(self.now_us - TRANSACTION_US)
 
 
 class Process:
@@ -56,6 +71,13 @@ class Process:
         self._main = greenlet.greenlet(lambda: main(site))
         self.member = 0
         """What its group knows it as; 0 before it has joined."""
+        self.stop: Callable[[], None] = self.kill
+        """Asks it to end."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its code has come to its end."""
+        return bool(self._main.dead)
 
     def go_on(self) -> None:
         """Runs it to its next step. Raises what ends it."""
@@ -125,4 +147,6 @@ def simulated_kafka() -> Iterator[None]:
             streams.restore,
         ):
             patch.setattr(module, "time", _Clock)
+        for module in (streams.transactional_stage, streams.conversation_stage):
+            patch.setattr(module, "PORTION", PORTION)
         yield

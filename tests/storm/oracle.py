@@ -110,6 +110,7 @@ def judge(history: History, world: World, *, screens: bool = True) -> list[Findi
             *_effects(history, copies),
             *_acts(history, world.log),
             *_contradictions(history, world.log),
+            *(_unasked(history, world.log) if screens else ()),
             *(f for send in history.sends if screens for f in _on_screen(send, history, world.log)),
             *_orders(copies),
             *_turns(world.log),
@@ -205,15 +206,10 @@ def _effect_of(send: Send, found: Mapping[str, int]) -> Iterator[Finding]:
 
 
 def _acts(history: History, log: Mapping[Place, Sequence[Row]]) -> Iterator[Finding]:
-    """What customers do besides talking takes effect as their messages do, and nothing else."""
-    asked: set[tuple[Place, str]] = set()
+    """What customers do besides talking takes effect as their messages do."""
     for act in history.acts:
-        rows = log.get(act.place, ())
-        # The log knows people by pseudonyms; a conversation's first event tells its owner's.
-        actor = next((row.actor for row in rows), "")
-        command = client_command_id(*act.place, actor, act.mid, act.deed)
-        asked.add((act.place, command))
-        answers = [row for row in rows if row.command == command]
+        command = _command(act, log)
+        answers = [row for row in log.get(act.place, ()) if row.command == command]
         count = sum(_answers_act(row, act) for row in answers)
         told = f"{act.deed} {act.mid} ({act.outcome}, sent {act.times} times)"
         if count > 1:
@@ -222,10 +218,22 @@ def _acts(history: History, log: Mapping[Place, Sequence[Row]]) -> Iterator[Find
             yield Finding(Rule.LOST, act.place, f"{told} is not in the log")
         if answers and act.outcome is Outcome.REFUSED:
             yield Finding(Rule.GHOST, act.place, f"{told} is in the log")
+
+
+def _unasked(history: History, log: Mapping[Place, Sequence[Row]]) -> Iterator[Finding]:
+    """Only what customers do cancels, rates and closes: here no message interrupts an answer."""
+    asked = {(act.place, _command(act, log)) for act in history.acts}
     for place, rows in log.items():
         for row in rows:
             if row.type in DONE.values() and (place, row.command) not in asked:
                 yield Finding(Rule.GHOST, place, f"nobody asked for {row.type} {row.seq}")
+
+
+def _command(act: Act, log: Mapping[Place, Sequence[Row]]) -> str:
+    """The id of its command. The log knows people by pseudonyms; a conversation's first event
+    tells its owner's."""
+    actor = next((row.actor for row in log.get(act.place, ())), "")
+    return client_command_id(*act.place, actor, act.mid, act.deed)
 
 
 def _answers_act(row: Row, act: Act) -> bool:
