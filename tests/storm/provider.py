@@ -71,8 +71,8 @@ class StormProvider:
         if self.mood is Mood.FAILING:
             return web.json_response({"error": {"message": "out of order"}}, status=500)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
         with suppress(ConnectionError):  # whoever asked may be gone
+            await response.prepare(request)
             await self._stream(request, response, _words(asked))
         return response
 
