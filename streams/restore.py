@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
@@ -55,13 +55,21 @@ def read_to_end(
             if stretches:
                 heard_at = time.monotonic()
             elif time.monotonic() - heard_at > SILENCE_S:
-                raise StageLost(f"{topic} can't be read to its end")
+                raise StageLost(_unread(topic, open_partitions))
             for partition, (records, next_offset) in stretches.items():
                 yield partition, records, next_offset
                 if next_offset >= ends[partition]:
                     open_partitions.discard(partition)
     finally:
         reader.close()
+
+
+def _unread(topic: str, partitions: Iterable[int]) -> str:
+    where = ", ".join(f"{topic}[{partition}]" for partition in sorted(partitions))
+    return (
+        f"{where} can't be read to its end: if it stays so while Kafka runs, a transaction was "
+        "left open for ever, which kafka-transactions.sh find-hanging shows and abort ends"
+    )
 
 
 def _ends(topic: str, partitions: list[int], options: KafkaOptions) -> dict[int, int]:

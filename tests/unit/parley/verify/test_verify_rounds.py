@@ -24,7 +24,9 @@ from parley.verify.reading import snapshot_key
 from parley.verify.verification import Report, Sources, Verification
 from processors.conversation.state import Conversation as State
 from schemas.events import Event
+from schemas.topics import EVENTS
 from sinks.clickhouse.digests import Digest
+from sinks.port import Delivery
 from sinks.redis.frames import event_frame, sealed_texts, shown
 
 NOW_US = 4_000_000_000_000_000
@@ -52,11 +54,12 @@ class World:
 
     # What `Verification` asks for.
 
-    def events(self, partitions: Sequence[int]) -> Iterator[Event]:
+    def events(self, partitions: Sequence[int]) -> Iterator[Delivery]:
         self.reads += 1
         self.on_read(self.reads)
         if 0 in partitions:
-            yield from self.log[self.read_to :]
+            for offset, event in enumerate(self.log[self.read_to :], self.read_to):
+                yield Delivery(EVENTS.name, 0, offset, 1, event, None)
             self.read_to = len(self.log)
 
     def stored(self, places: Sequence[Conversation]) -> dict[Conversation, Stored | None]:
