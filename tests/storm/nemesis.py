@@ -123,7 +123,10 @@ class Nemesis:
         self._network = Network(api)
         self.has_small_disk = is_small(folder)
         self._frozen: set[int] = set()
-        self._armed: list[Fault] = []
+        self._armed: dict[str, Fault] = {}
+        """By point; no process has come by since, as long as its file is there."""
+        self._passed_over: list[Fault] = []
+        """Those that were armed when the same point was armed again."""
         self.struck = 0
         """Faults that took effect."""
 
@@ -133,7 +136,18 @@ class Nemesis:
 
     def missed(self, before_s: float) -> list[Fault]:
         """Points that were armed before a moment and that no process has come by since."""
-        return [f for f in self._armed if f.at_s < before_s and self._point(f).exists()]
+        still = [f for f in self._armed.values() if self._point(f).exists()]
+        return [f for f in (*self._passed_over, *still) if f.at_s < before_s]
+
+    def _arm(self, fault: Fault) -> None:
+        before = self._armed.get(fault.target)
+        if before is not None:
+            if self._point(before).exists():
+                self._passed_over.append(before)
+            else:
+                self.struck += 1
+        self._armed[fault.target] = fault
+        self._point(fault).touch()
 
     def _point(self, fault: Fault) -> Path:
         return self._folder / FOLDER / fault.target
@@ -147,7 +161,7 @@ class Nemesis:
         for pid in list(self._frozen):
             self._signal(pid, signal.SIGCONT)
         self._frozen.clear()
-        for fault in self._armed:
+        for fault in self._armed.values():
             self.struck += not self._point(fault).exists()
             self._point(fault).unlink(missing_ok=True)
         self._armed.clear()
@@ -174,8 +188,7 @@ class Nemesis:
             case Kind.EMPTY:
                 self.struck += await asyncio.to_thread(self._empty_redis)
             case Kind.DIE_AT:
-                self._armed.append(fault)
-                self._point(fault).touch()
+                self._arm(fault)
             case Kind.PROVIDER:
                 self.struck += 1
                 self._provider.mood = Mood(fault.target)

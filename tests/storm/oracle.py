@@ -94,8 +94,6 @@ class Rest:
     """What could not be read to the end."""
     unread: int = 0
     """Commands that the conversation stage has not read."""
-    missed: Sequence[Fault] = ()
-    """Points in the code that were armed, and that no process came by."""
 
 
 def judge(history: History, world: World, *, screens: bool = True) -> list[Finding]:
@@ -124,13 +122,18 @@ def judge(history: History, world: World, *, screens: bool = True) -> list[Findi
     )
 
 
+def missing(faults: Iterable[Fault]) -> list[Finding]:
+    """Points in the code that were armed, and that no process came by."""
+    return [
+        Finding(Rule.STRUCK, ("", ""), f"{fault}, armed at {fault.at_s:.0f} s, never struck")
+        for fault in faults
+    ]
+
+
 def judge_rest(rest: Rest) -> list[Finding]:
     """What is wrong with the way in which everything came to rest."""
     nowhere = ("", "")
-    found = [
-        Finding(Rule.STRUCK, nowhere, f"{fault}, armed at {fault.at_s:.0f} s, never struck")
-        for fault in rest.missed
-    ]
+    found: list[Finding] = []
     if not rest.ready:
         found.append(Finding(Rule.DRAINED, nowhere, "not every part came up again"))
     if rest.away:

@@ -33,7 +33,7 @@ from .deployment import GATEWAYS
 from .history import History, Place
 from .nemesis import Fault, Nemesis, schedule
 from .network import SERVER
-from .oracle import Finding, Rest, judge, judge_rest, lateness, streaming
+from .oracle import Finding, Rest, judge, judge_rest, lateness, missing, streaming
 from .provider import StormProvider
 from .world import World, look
 
@@ -176,7 +176,7 @@ class Storm:
             world = await asyncio.to_thread(_look, settings, history, until)
             world = world.only(prefix(weather.seed))
             await _screens(history, world, until)
-            found = [*judge(history, world), *judge_rest(replace(rest, ready=ready, missed=missed))]
+            found = [*judge(history, world), *judge_rest(replace(rest, ready=ready))]
             now = time.monotonic()
             if found and now < until:
                 # What was acknowledged may still wait before the log, where none of the copies
@@ -191,7 +191,7 @@ class Storm:
         return Verdict(
             weather,
             history,
-            found,
+            [*missing(missed), *found],
             faults,
             self._nemesis.struck,
             rest.report.events,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +17,10 @@ from parley.verify.verification import Report
 from schemas.identifiers import client_command_id
 
 from .history import Act, Deed, History, Outcome, Seen, Send
-from .nemesis import Fault, Kind
-from .oracle import SHOWN, Rest, Rule, judge, judge_rest
+from .nemesis import Fault, Kind, Nemesis
+from .oracle import SHOWN, Rest, Rule, judge, judge_rest, missing
+from .process import FOLDER, TRANSACTION_OPEN
+from .provider import StormProvider
 from .world import Fold, Row, World
 
 PLACE = ("storm-a", "c-1")
@@ -408,11 +412,6 @@ REST = Rest(REPORT, in_time=True)
             "2 messages without a turn",
         ),
         (
-            replace(REST, missed=[Fault(7.0, Kind.DIE_AT, "transaction-open")]),
-            Rule.STRUCK,
-            "die at transaction-open, armed at 7 s, never struck",
-        ),
-        (
             replace(
                 REST,
                 report=replace(REPORT, differences=(Difference(*PLACE, "Redis", "seq", "5", "4"),)),
@@ -431,3 +430,26 @@ def test_what_did_not_come_to_rest_is_found(rest: Rest, rule: Rule, what: str) -
     assert judge_rest(REST) == []
     (finding,) = judge_rest(rest)
     assert (finding.rule, finding.what) == (rule, what)
+
+
+async def test_a_point_that_no_process_comes_by_is_found_and_only_then(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir()
+    nemesis = Nemesis(tmp_path, StormProvider(), lambda words: None)
+    point = tmp_path / FOLDER / TRANSACTION_OPEN
+
+    async def arm(at_s: float) -> None:
+        fault = Fault(at_s, Kind.DIE_AT, TRANSACTION_OPEN)
+        await nemesis.run([fault], began_at=time.monotonic() - at_s)
+
+    await arm(1)
+    point.unlink()  # as a process does that comes by
+    await arm(2)
+    assert nemesis.missed(before_s=2) == []
+    (finding,) = missing(nemesis.missed(before_s=3))
+    assert finding.rule is Rule.STRUCK
+    assert finding.what == "die at transaction-open, armed at 2 s, never struck"
+    await arm(3)
+    assert [fault.at_s for fault in nemesis.missed(before_s=9)] == [2, 3]
+    point.unlink()
+    await nemesis.heal()
+    assert nemesis.struck == 2
