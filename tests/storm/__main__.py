@@ -69,7 +69,7 @@ def show(verdict: Verdict, console: Console) -> None:
         "latest end": f"{verdict.latest_s:+.1f} s after its deadline",
     }
     for name, value in counted.items():
-        console.print(f"{name:<14}{value}", highlight=False)
+        console.print(f"{name:<19}{value}", highlight=False)
     if verdict.holds:
         console.print("[bold green]✓[/bold green] every promise was kept")
         return
