@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -30,11 +30,11 @@ class Decoder:
     those that were added to the topic after this was built.
     """
 
-    def __init__(self, wires: Collection[TopicWire], wanted: Iterable[type] | None = None) -> None:
+    def __init__(self, wires: Iterable[TopicWire], wanted: Iterable[type] | None = None) -> None:
         self._wires: Mapping[str, TopicWire] = {w.topic.name: w for w in wires}
         self._wanted = None if wanted is None else frozenset(wanted)
         self._met: set[bytes] = set()
-        self._ways: dict[str, dict[bytes, _Way]] = {w.topic.name: {} for w in wires}
+        self._ways: dict[str, dict[bytes, _Way]] = {name: {} for name in self._wires}
 
     async def prepare(self, messages: Iterable[Message]) -> None:
         """Asks the registry what these messages need, so that decoding them waits for nobody.

@@ -198,12 +198,7 @@ def _same_text(send: Send, rows: Sequence[Row]) -> Iterator[Finding]:
 def _effect_of(send: Send, found: Mapping[str, int]) -> Iterator[Finding]:
     told = f"{send.mid} ({send.outcome}, sent {send.times} times)"
     for name, count in found.items():
-        if count > 1:
-            yield Finding(Rule.DOUBLED, send.place, f"{told} is {count} times in {name}")
-        if count == 0 and send.outcome is Outcome.OK:
-            yield Finding(Rule.LOST, send.place, f"{told} is not in {name}")
-        if count and send.outcome is Outcome.REFUSED:
-            yield Finding(Rule.GHOST, send.place, f"{told} is in {name}")
+        yield from _once_or_refused(send, told, name, count, count)
     if len(set(map(bool, found.values()))) > 1:
         yield Finding(Rule.SAME, send.place, f"{told}: {dict(found)}")
 
@@ -215,12 +210,19 @@ def _acts(history: History, log: Mapping[Place, Sequence[Row]]) -> Iterator[Find
         answers = [row for row in log.get(act.place, ()) if row.command == command]
         count = sum(_answers_act(row, act) for row in answers)
         told = f"{act.deed} {act.mid} ({act.outcome}, sent {act.times} times)"
-        if count > 1:
-            yield Finding(Rule.DOUBLED, act.place, f"{told} is {count} times in the log")
-        if count == 0 and act.outcome is Outcome.OK:
-            yield Finding(Rule.LOST, act.place, f"{told} is not in the log")
-        if answers and act.outcome is Outcome.REFUSED:
-            yield Finding(Rule.GHOST, act.place, f"{told} is in the log")
+        yield from _once_or_refused(act, told, "the log", count, len(answers))
+
+
+def _once_or_refused(
+    asked: Send | Act, told: str, where: str, effects: int, traces: int
+) -> Iterator[Finding]:
+    """One effect of what was acknowledged, and no trace at all of what was refused."""
+    if effects > 1:
+        yield Finding(Rule.DOUBLED, asked.place, f"{told} is {effects} times in {where}")
+    if effects == 0 and asked.outcome is Outcome.OK:
+        yield Finding(Rule.LOST, asked.place, f"{told} is not in {where}")
+    if traces and asked.outcome is Outcome.REFUSED:
+        yield Finding(Rule.GHOST, asked.place, f"{told} is in {where}")
 
 
 def _unasked(history: History, log: Mapping[Place, Sequence[Row]]) -> Iterator[Finding]:
