@@ -236,7 +236,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._keep_pace()
         # `consume` with a timeout would wait for a full batch; with 0 it takes what is there.
         rest = self._consumer.consume(self._batch_max - 1, 0) if self._batch_max > 1 else []
-        messages = [m for m in (first, *rest) if self._is_record(m)]
+        messages = [m for m in (first, *rest) if m.error() is None or self._is_record(m)]
         self._not_before = time.monotonic() + self._pace_s if len(messages) > 1 else 0.0
         return messages
 
