@@ -26,7 +26,7 @@ from benchmarks.workers import worker
 from infra.schema_registry import SchemaRegistry
 from parley.sending import Sending
 from schemas.headers import command_headers
-from schemas.topics import COMMANDS, EVENTS, conversation_key
+from schemas.topics import COMMANDS, EVENTS, key_of
 from schemas.wire import TopicWire
 from streams.kafka_options import KafkaOptions
 from streams.messages import at_hand
@@ -88,8 +88,7 @@ def measure_hop(addresses: dict[str, str], count: int) -> Hop:
 
 def _one_hop(producer: Producer, consumer: Consumer, wire: TopicWire, number: int) -> float:
     command = submit(f"hop-{time.time_ns()}-{number}", 0)
-    place = command.envelope
-    key = conversation_key(place.tenant_id, place.conversation_id)
+    key = key_of(command)
     value = wire.encode(command)
     began = time.perf_counter()
     producer.produce(COMMANDS.name, value, key)
@@ -116,10 +115,8 @@ def _fill(addresses: dict[str, str], workload: str, conversations: int) -> int:
     # One command of each conversation in turn, as they come when many people talk at once.
     for step in zip(*streams, strict=True):
         for command in step:
-            place = command.envelope
-            key = conversation_key(place.tenant_id, place.conversation_id)
-            headers = command_headers(type(command), place, b"/bench")
-            out.send(COMMANDS.name, key, wire.encode(command), headers)
+            headers = command_headers(type(command), command.envelope, b"/bench")
+            out.send(COMMANDS.name, key_of(command), wire.encode(command), headers)
             count += 1
     out.finish()
     return count

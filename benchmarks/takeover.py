@@ -23,7 +23,7 @@ from benchmarks.commands import submit
 from benchmarks.reading import committed_reader
 from benchmarks.workers import worker
 from infra.schema_registry import SchemaRegistry
-from schemas.topics import COMMANDS, EVENTS, conversation_key
+from schemas.topics import COMMANDS, EVENTS, key_of
 from schemas.wire import TopicWire
 from streams.kafka_options import KafkaOptions
 
@@ -88,7 +88,7 @@ class Traffic:
 
     def _send(self, conversation: str, now: float) -> None:
         command = submit(conversation, 0)
-        key = conversation_key(command.envelope.tenant_id, conversation)
+        key = key_of(command)
         self._sent[key] = now
         self._producer.produce(COMMANDS.name, self._wire.encode(command), key)
         self._producer.poll(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import get_args
+from typing import Any, get_args
 
 from schemas.commands import Command
 from schemas.events import Event
@@ -96,3 +96,9 @@ TOPICS = (COMMANDS, EVENTS, CONVERSATIONS, TOKENS, CONFIG, KNOWLEDGE, DEAD_LETTE
 def conversation_key(tenant_id: str, conversation_id: str) -> bytes:
     """The key of every record of a conversation."""
     return f"{tenant_id}:{conversation_id}".encode()
+
+
+def key_of(record: Any) -> bytes:
+    """The key of a record that names its conversation, itself or in its envelope."""
+    place = getattr(record, "envelope", record)
+    return conversation_key(place.tenant_id, place.conversation_id)

@@ -25,6 +25,7 @@ class Delivery:
     offset: int
     schema_id: int
     record: Any
+    key: bytes
     traceparent: str | None
 
     @property

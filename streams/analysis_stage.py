@@ -26,7 +26,7 @@ from schemas.events import MessageReceived
 from schemas.failures import Invalid, Unavailable
 from schemas.headers import command_headers, rfc3339
 from schemas.parts import Inference
-from schemas.topics import COMMANDS, EVENTS, Topic, conversation_key
+from schemas.topics import COMMANDS, EVENTS, Topic, key_of
 from schemas.wire import TopicWire
 from sinks.port import Commit, Delivery, Position, TopicPartition
 from streams.dead_letters import DeadLetters
@@ -195,10 +195,9 @@ class AnalysisSink:
             return [()] * len(texts), ("models_failed",)
 
     def _outgoing(self, command: RecordAnalysis) -> Outgoing:
-        place = command.envelope
         return Outgoing(
             COMMANDS.name,
-            conversation_key(place.tenant_id, place.conversation_id),
+            key_of(command),
             self._commands.encode(command),
-            command_headers(type(command), place, SOURCE),
+            command_headers(type(command), command.envelope, SOURCE),
         )

@@ -16,7 +16,7 @@ from schemas.commands import Command
 from schemas.events import CommandRejected, Event
 from schemas.failures import Invalid
 from schemas.headers import command_headers, event_headers
-from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS, conversation_key
+from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS
 from schemas.wire import TopicWire
 from sinks.port import Delivery, TopicPartition
 from streams.deadlines import Deadlines
@@ -160,14 +160,14 @@ class ConversationTransform:
         decided: list[tuple[bytes, Event, bytes]] = []
         for delivery in portion:
             command: Command = delivery.record
-            tenant_id = command.envelope.tenant_id
-            conversation_id = command.envelope.conversation_id
-            key = conversation_key(tenant_id, conversation_id)
-            state = dirty.get(key) or known(key) or new_conversation(tenant_id, conversation_id)
+            key, place = delivery.key, command.envelope
+            state = dirty.get(key) or known(key)
+            if state is None:
+                state = new_conversation(place.tenant_id, place.conversation_id)
             if self._tracing.enabled:
                 command = traced(command, NAME, self._tracing, out.spans)
             try:
-                events, state = decide(state, command, now_us, self._policy_of(tenant_id))
+                events, state = decide(state, command, now_us, self._policy_of(place.tenant_id))
                 encoded = [(key, event, encode(event)) for event in events]
             except Invalid as error:
                 out.poison(delivery, error)

@@ -63,7 +63,7 @@ class DeadLetters:
     def letter_of(self, delivery: Delivery, value: bytes, reason: Invalid) -> Outgoing:
         """The record for one that was decoded, and could not be used all the same."""
         place = (delivery.topic, delivery.partition, delivery.offset)
-        return self._letter(place, {}, b"", value, reason)
+        return self._letter(place, {}, delivery.key, value, reason)
 
     def _letter(
         self,

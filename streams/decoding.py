@@ -12,7 +12,7 @@ from confluent_kafka import Message
 from schemas.decoders import Decode
 from schemas.failures import Invalid
 from schemas.makers import maker
-from schemas.topics import CONVERSATIONS, KNOWLEDGE, conversation_key
+from schemas.topics import CONVERSATIONS, KNOWLEDGE, conversation_key, key_of
 from schemas.wire import HEADER_BYTES, TopicWire
 from sinks.port import Delivery
 
@@ -80,7 +80,7 @@ class Decoder:
                     key = conversation_key(place.tenant_id, place.conversation_id)
                     if end == len(value) and message.key() == key:
                         at, trace = message.offset(), place.traceparent
-                        found(_delivery(topic, partition, at, schema_id, record, trace))
+                        found(_delivery(topic, partition, at, schema_id, record, key, trace))
                         continue
             except Exception:
                 pass
@@ -117,22 +117,23 @@ class Decoder:
         if self._wanted is not None and wire.record_type(value) not in self._wanted:
             return None
         record = wire.decode(value)
-        traceparent = _check_key(topic, message.key(), record)
+        key = message.key() or b""
+        traceparent = _check_key(topic, key, record)
         return _delivery(
             topic,
             message.partition(),
             message.offset(),
             int.from_bytes(value[1:HEADER_BYTES], "big"),
             record,
+            key,
             traceparent,
         )
 
 
-def _check_key(topic: str, key: bytes | None, record: Any) -> str | None:
+def _check_key(topic: str, key: bytes, record: Any) -> str | None:
     if topic in _WITHOUT_PLACE:
         return None
-    place = getattr(record, "envelope", record)
-    if key != conversation_key(place.tenant_id, place.conversation_id):
+    if key != key_of(record):
         # It is on the partition of its key, so the wrong state would answer it.
         raise Invalid("wrong_key", f"a record on {topic} has the key of something else")
-    return place.traceparent  # type: ignore[no-any-return]
+    return getattr(record, "envelope", record).traceparent  # type: ignore[no-any-return]

@@ -27,7 +27,7 @@ from parley.processes.running import collect_rarely
 from schemas.headers import Headers
 from schemas.identifiers import derived_id
 from schemas.makers import maker
-from schemas.topics import DEAD_LETTERS, conversation_key
+from schemas.topics import DEAD_LETTERS
 from schemas.wire import TopicWire
 from sinks.port import Delivery, TopicPartition
 from streams.dead_letters import DeadLetters
@@ -88,8 +88,7 @@ class Fold:
         name, encode = self._sink.topic.name, self._sink.encode
         for delivery in batch:
             said: Said = delivery.record
-            tenant, conversation = said.tenant_id, said.conversation_id
-            key = conversation_key(tenant, conversation)
+            tenant, conversation, key = said.tenant_id, said.conversation_id, delivery.key
             state = dirty.get(key) or known.get(key)
             count, last, handled = (
                 (0, (), b"") if state is None else (state.count, state.last, state.handled)

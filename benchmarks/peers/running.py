@@ -19,7 +19,7 @@ from benchmarks.peers.work import PARTITIONS, Folded, job, prepared, said, sink_
 from benchmarks.processes import Process, running
 from benchmarks.reading import committed_reader
 from infra.schema_registry import SchemaRegistry
-from schemas.topics import conversation_key
+from schemas.topics import key_of
 from schemas.wire import TopicWire
 from streams.kafka_options import KafkaOptions
 
@@ -178,8 +178,7 @@ class _Pace:
 
     def _send(self, number: int) -> None:
         record = said(number, CONVERSATIONS_LIGHT)
-        key = conversation_key(record.tenant_id, record.conversation_id)
-        self._producer.produce(self._said.topic.name, self._said.encode(record), key)
+        self._producer.produce(self._said.topic.name, self._said.encode(record), key_of(record))
         self._producer.poll(0)
 
 

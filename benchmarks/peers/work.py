@@ -17,7 +17,7 @@ from infra.kafka_admin import apply_topics
 from infra.schema_registry import SchemaRegistry
 from parley.sending import Sending
 from schemas.codec import RecordCodec
-from schemas.topics import Topic, conversation_key
+from schemas.topics import Topic, key_of
 from schemas.types import TimestampMicros
 from schemas.wire import TopicWire
 from streams.kafka_options import KafkaOptions
@@ -107,8 +107,7 @@ def fill(addresses: dict[str, str], name: str, records: int, conversations: int)
     out = Sending(KafkaOptions(addresses["kafka"], linger_ms=20))
     for number in range(records):
         record = said(number, conversations)
-        key = conversation_key(record.tenant_id, record.conversation_id)
-        out.send(name, key, wire.encode(record))
+        out.send(name, key_of(record), wire.encode(record))
     out.finish()
 
 

@@ -25,7 +25,7 @@ from schemas.headers import command_headers, rfc3339
 from schemas.identifiers import internal_command_id
 from schemas.parts import Citation
 from schemas.records import AnswerPiece
-from schemas.topics import COMMANDS, TOKENS, conversation_key
+from schemas.topics import COMMANDS, TOKENS, key_of
 from schemas.wire import TopicWire
 from streams.answering.history import History
 from streams.answering.open_messages import OpenMessage
@@ -82,7 +82,7 @@ class Attempt:
         self._first_token_us = 0
         self._first_token_at_us: int | None = None
         place = self._turn.envelope
-        self._key = conversation_key(place.tenant_id, place.conversation_id)
+        self._key = key_of(self._turn)
         self._month = rfc3339(place.occurred_at)[:7]
         self._traceparent = place.traceparent
         self._command_id = self._id("complete")
@@ -324,12 +324,11 @@ def restart(turn: TurnStarted, attempt: int, traceparent: str | None) -> Restart
 
 def _encoded(wire: TopicWire, command: Command) -> Outgoing:
     """A command on its way to the conversation stage."""
-    place = command.envelope
     return Outgoing(
         COMMANDS.name,
-        conversation_key(place.tenant_id, place.conversation_id),
+        key_of(command),
         wire.encode(command),
-        command_headers(type(command), place, SOURCE),
+        command_headers(type(command), command.envelope, SOURCE),
     )
 
 

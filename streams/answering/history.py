@@ -18,10 +18,11 @@ from infra.keys.sealing import Sealer
 from processors.answering.context import EarlierTurn
 from schemas.events import Event, MessageAnalysed, TurnCompleted
 from schemas.failures import Failure
-from schemas.topics import conversation_key
+from schemas.topics import conversation_key, key_of
 from sinks.redis.keys import FRAME, ConversationKeys, conversation_keys, entry_id
 
-REMEMBERED_MAX = 20_000
+REMEMBERED_MAX = 8_192
+"""Events, about 2.5 KB each. Who comes back later than these last costs a look at Redis."""
 RECHECK_S = 0.02
 LOOK_S = 0.1
 """What one look at Redis may take when there is no wait, or a shorter one."""
@@ -51,9 +52,7 @@ class History:
     def remember(self, event: Event) -> None:
         """Keeps an event that a later turn may refer to; sealed, as it came."""
         if isinstance(event, MessageAnalysed | TurnCompleted):
-            place = event.envelope
-            key = conversation_key(place.tenant_id, place.conversation_id)
-            self._recent[key, place.seq] = event
+            self._recent[key_of(event), event.envelope.seq] = event
             if len(self._recent) > REMEMBERED_MAX:
                 self._recent.popitem(last=False)
 

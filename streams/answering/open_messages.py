@@ -22,7 +22,7 @@ from schemas.events import (
     TurnRestarted,
     TurnStarted,
 )
-from schemas.topics import conversation_key
+from schemas.topics import key_of
 from streams.offsets import InFlight
 
 WANTED = (
@@ -95,11 +95,10 @@ class OpenMessages:
 
     def take(self, event: Event, offset: int) -> Begin | End | None:
         """Folds one event, in offset order."""
-        place = event.envelope
-        conversation = conversation_key(place.tenant_id, place.conversation_id)
+        conversation = key_of(event)
         if isinstance(event, MessageReceived):
             self._in_flight.begin(offset)
-            self._open[conversation, place.seq] = OpenMessage(offset, event)
+            self._open[conversation, event.envelope.seq] = OpenMessage(offset, event)
             return None
         self._in_flight.passed(offset)
         match event:

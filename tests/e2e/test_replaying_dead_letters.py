@@ -19,7 +19,7 @@ from schemas.events import CommandRejected, MessageReceived
 from schemas.failures import Invalid
 from schemas.headers import command_headers, rfc3339
 from schemas.identifiers import client_command_id
-from schemas.topics import COMMANDS, DEAD_LETTERS, EVENTS, conversation_key
+from schemas.topics import COMMANDS, DEAD_LETTERS, EVENTS, key_of
 from streams.dead_letters import DeadLetters
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
@@ -61,10 +61,8 @@ def numbers(stack: RunningStack, stage: str) -> list[int]:
 def put_aside(stack: RunningStack, stage: str, command: SubmitMessage) -> int:
     """A letter as a stage with a defect would have written it; its number."""
     wiring = Wiring(stack.settings, "test")
-    place = command.envelope
-    key = conversation_key(place.tenant_id, place.conversation_id)
-    headers = command_headers(SubmitMessage, place, b"/parley/gateway")
-    message = Put(key, wiring.wire(COMMANDS).encode(command), headers)
+    headers = command_headers(SubmitMessage, command.envelope, b"/parley/gateway")
+    message = Put(key_of(command), wiring.wire(COMMANDS).encode(command), headers)
     letters = DeadLetters(stage, wiring.wire(DEAD_LETTERS), wiring.sealer, Metrics())
     letter = letters.letter(message, Invalid("defect", "a defect of that day"))  # type: ignore[arg-type]
     producer = Producer(dict(wiring.kafka.for_producer()))

@@ -22,6 +22,7 @@ from schemas.events import (
     TurnStarted,
 )
 from schemas.parts import Citation, Finding, Inference, Usage
+from schemas.topics import key_of
 from sinks.port import Delivery
 
 TOPIC = "parley.events.v1"
@@ -121,4 +122,4 @@ def deliveries(events: list[Any], first_offset: int = 0, partition: int = 0) -> 
     """Events with the gaps between offsets that transactions leave."""
     for number, event in enumerate(events):
         offset = first_offset + number + number // 5
-        yield Delivery(TOPIC, partition, offset, 7, event, None)
+        yield Delivery(TOPIC, partition, offset, 7, event, key_of(event), None)

@@ -27,7 +27,7 @@ from infra.schema_registry import SchemaRegistry
 from schemas.avro_types import AvroSchema
 from schemas.commands import Command
 from schemas.headers import command_headers
-from schemas.topics import COMMANDS, CONVERSATIONS, DEAD_LETTERS, EVENTS, Topic, conversation_key
+from schemas.topics import COMMANDS, CONVERSATIONS, DEAD_LETTERS, EVENTS, Topic, key_of
 from schemas.wire import TopicWire
 from streams.kafka_options import KafkaOptions
 
@@ -179,12 +179,11 @@ def with_repetitions(
 
 def outgoing(place: Place, wire: TopicWire, command: Command) -> dict[str, Any]:
     """The arguments of `produce`."""
-    envelope = command.envelope
     return {
         "topic": place.named(COMMANDS).name,
         "value": wire.encode(command),
-        "key": conversation_key(envelope.tenant_id, envelope.conversation_id),
-        "headers": command_headers(type(command), envelope, b"/test"),
+        "key": key_of(command),
+        "headers": command_headers(type(command), command.envelope, b"/test"),
     }
 
 

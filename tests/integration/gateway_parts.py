@@ -29,7 +29,7 @@ from infra.keys import open_sealer, read_or_create_secret
 from infra.schema_registry import SchemaRegistry
 from infra.settings.loading import Settings, load_settings
 from schemas.events import ConversationStarted
-from schemas.topics import EVENTS
+from schemas.topics import EVENTS, key_of
 from sinks.port import Delivery, TopicPartition
 from sinks.redis.sink import RedisSink
 
@@ -157,7 +157,7 @@ class Projector:
             source = EVENTS_0 if type(record) in EVENTS.records else TOKENS_0
             sink, offset = await self._sink(source)
             position = await sink.write(
-                source, [Delivery(*source, offset, 1, record, None)], _no_commit
+                source, [Delivery(*source, offset, 1, record, key_of(record), None)], _no_commit
             )
             self._sinks[source] = (sink, position.offset)
 

@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).parents[1] / "unit/sinks/redis"))
 
 from conversation_log import ConversationLog, PlainOpener, erased, piece
 
-from schemas.topics import EVENTS, TOKENS
+from schemas.topics import EVENTS, TOKENS, key_of
 from sinks.port import Delivery, Position, TopicPartition
 from sinks.redis.sink import RedisSink
 
@@ -106,7 +106,10 @@ def dump(url: str) -> dict[bytes, Any]:
 
 def deliveries(source: TopicPartition, records: Sequence[Any]) -> list[Delivery]:
     """Records as a partition's, with the holes that transaction markers leave in offsets."""
-    return [Delivery(*source, 3 * n + n % 2, 1, record, None) for n, record in enumerate(records)]
+    return [
+        Delivery(*source, 3 * n + n % 2, 1, record, key_of(record), None)
+        for n, record in enumerate(records)
+    ]
 
 
 async def no_commit(position: Position) -> None:

@@ -23,7 +23,7 @@ from schemas.events import Event, MessageReceived, TurnStarted
 from schemas.failures import Invalid, Unavailable
 from schemas.identifiers import internal_command_id
 from schemas.parts import Usage
-from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS, conversation_key
+from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS, key_of
 from sinks.clickhouse.ranges import Declare, Wait, Write, next_step, pending_range
 from sinks.port import Position
 from streams.answering.attempt import restart
@@ -228,9 +228,7 @@ def _end_of(turn: TurnStarted, attempt: int, site: Site) -> CompleteTurn | Resta
 
 def on_commands(command: Any) -> Written:
     """A command on its way to the conversation stage."""
-    place = command.envelope
-    key = conversation_key(place.tenant_id, place.conversation_id)
-    return Written(COMMANDS.name, key, COMMAND_WIRE.encode(command))
+    return Written(COMMANDS.name, key_of(command), COMMAND_WIRE.encode(command))
 
 
 # Sinks: first the write, then the offset.

@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from infra.clickhouse.port import ClickHouse
 from parley.verify.reading import SnapshotReader, snapshot_key
 from parley.verify.verification import Sources
 from processors.conversation.evolve import evolve
@@ -28,6 +27,12 @@ from sinks.redis.texts import Opener, event_texts
 from .history import Place
 
 SNAPSHOTS = "the snapshot"
+EVENT_ROWS, TEXT_ROWS = "events", "event_texts"
+COLUMNS: Mapping[str, Mapping[str, pa.DataType]] = {
+    EVENT_ROWS: EVENT_COLUMNS,
+    TEXT_ROWS: TEXT_COLUMNS,
+}
+"""ClickHouse's tables, with every column but the time at which a row was inserted."""
 TIMES = "times"
 """Stands for all columns of a row that is there more than once."""
 
@@ -100,11 +105,13 @@ def look(sources: Sources, places: Iterable[Place]) -> World:
     for delivery in deliveries:
         world.log.setdefault(_place(delivery), []).append(_logged(delivery.record, sources.opener))
     _look_at_redis(sources, sorted({*world.log, *places}), world)
-    _look_at_clickhouse(sources.clickhouse, sources.database, world)
-    world.folds = {
-        SNAPSHOTS: _snapshots(sources.snapshots, deliveries),
-        **_tables(sources, deliveries),
-    }
+    stored = {table: _stored(sources, table, columns) for table, columns in COLUMNS.items()}
+    _look_at_clickhouse(stored, world)
+    rows = _rows(deliveries, sources.opener)
+    world.folds = {SNAPSHOTS: _snapshots(sources.snapshots, deliveries)}
+    for table, columns in COLUMNS.items():
+        folded = table_of(rows[table], columns)
+        world.folds[f"ClickHouse's {table}"] = Fold(_cells(folded), _cells(stored[table]))
     return world
 
 
@@ -167,17 +174,19 @@ def _look_at_redis(sources: Sources, places: list[Place], world: World) -> None:
             world.texts.append(("Redis", place[0], raw.decode()))
 
 
-def _look_at_clickhouse(clickhouse: ClickHouse, database: str, world: World) -> None:
-    events = clickhouse.query_rows(
-        f"SELECT tenant_id, conversation_id, seq, event_type, mid, turn_id, code "
-        f"FROM {database}.events ORDER BY tenant_id, conversation_id, seq"
+def _look_at_clickhouse(stored: Mapping[str, pa.Table], world: World) -> None:
+    for row in sorted(stored[EVENT_ROWS].to_pylist(), key=_key):
+        place, seq = _key(row)
+        columns = (row[name] or "" for name in ("event_type", "mid", "turn_id", "code"))
+        world.clickhouse.setdefault(place, []).append(Row(seq, *columns))
+    for row in stored[TEXT_ROWS].to_pylist():
+        world.texts.append(("ClickHouse", row["tenant_id"], row["text"]))
+
+
+def _stored(sources: Sources, table: str, columns: Iterable[str]) -> pa.Table:
+    return sources.clickhouse.query_arrow(
+        f"SELECT {', '.join(columns)} FROM {sources.database}.{table}"
     )
-    for tenant, conversation, *columns in events:
-        world.clickhouse.setdefault((tenant, conversation), []).append(Row(*columns))
-    for tenant, text in clickhouse.query_rows(
-        f"SELECT tenant_id, text FROM {database}.event_texts"
-    ):
-        world.texts.append(("ClickHouse", tenant, text))
 
 
 # Folds
@@ -199,25 +208,17 @@ def _snapshots(reader: SnapshotReader, deliveries: Sequence[Delivery]) -> Fold:
     return Fold(folded, found)
 
 
-def _tables(sources: Sources, deliveries: Sequence[Delivery]) -> dict[str, Fold]:
-    """Every column of every row but the time at which it was inserted."""
+def _rows(deliveries: Sequence[Delivery], opener: Opener) -> dict[str, list[Columns]]:
+    """What ClickHouse's tables should hold."""
 
     def opened(sealed: Any, tenant: str, conversation: str) -> str:
-        return sources.opener.open(sealed, tenant_id=tenant, conversation_id=conversation)
+        return opener.open(sealed, tenant_id=tenant, conversation_id=conversation)
 
-    wanted: dict[str, tuple[Mapping[str, pa.DataType], list[Columns]]] = {
-        "events": (EVENT_COLUMNS, [event_row(delivery) for delivery in deliveries]),
-        "event_texts": (
-            TEXT_COLUMNS,
-            [row for d in deliveries if (row := text_row(d, opened, ninety_days)) is not None],
-        ),
+    texts = (text_row(delivery, opened, ninety_days) for delivery in deliveries)
+    return {
+        EVENT_ROWS: [event_row(delivery) for delivery in deliveries],
+        TEXT_ROWS: [row for row in texts if row is not None],
     }
-    folds = {}
-    for table, (columns, rows) in wanted.items():
-        names = ", ".join(columns)
-        stored = sources.clickhouse.query_arrow(f"SELECT {names} FROM {sources.database}.{table}")
-        folds[f"ClickHouse's {table}"] = Fold(_cells(table_of(rows, columns)), _cells(stored))
-    return folds
 
 
 def _cells(table: pa.Table) -> dict[tuple[Place, int], Cells]:

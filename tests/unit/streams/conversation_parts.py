@@ -6,7 +6,7 @@ from typing import Any
 
 from processors.conversation.policy import Policy
 from schemas.avro_types import AvroSchema
-from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS
+from schemas.topics import COMMANDS, CONVERSATIONS, EVENTS, key_of
 from schemas.wire import TopicWire
 from sinks.port import Delivery, TopicPartition
 from streams.conversation_stage import ConversationTransform, OnRefused, conversation_format
@@ -47,4 +47,6 @@ def transform(on_refused: OnRefused = lambda tenant, code: None) -> Conversation
 
 def deliveries(*commands: Any) -> list[Delivery]:
     """Commands as they come from the first partition."""
-    return [Delivery(*FIRST, n, 0, command, None) for n, command in enumerate(commands)]
+    return [
+        Delivery(*FIRST, n, 0, command, key_of(command), None) for n, command in enumerate(commands)
+    ]

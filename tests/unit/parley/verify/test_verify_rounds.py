@@ -24,7 +24,7 @@ from parley.verify.reading import snapshot_key
 from parley.verify.verification import Report, Sources, Verification
 from processors.conversation.state import Conversation as State
 from schemas.events import Event
-from schemas.topics import EVENTS
+from schemas.topics import EVENTS, key_of
 from sinks.clickhouse.digests import Digest
 from sinks.port import Delivery
 from sinks.redis.frames import event_frame, sealed_texts, shown
@@ -59,7 +59,7 @@ class World:
         self.on_read(self.reads)
         if 0 in partitions:
             for offset, event in enumerate(self.log[self.read_to :], self.read_to):
-                yield Delivery(EVENTS.name, 0, offset, 1, event, None)
+                yield Delivery(EVENTS.name, 0, offset, 1, event, key_of(event), None)
             self.read_to = len(self.log)
 
     def stored(self, places: Sequence[Conversation]) -> dict[Conversation, Stored | None]:

@@ -18,6 +18,7 @@ from infra.settings.connections import KeySettings
 from schemas.envelope import Envelope
 from schemas.events import MessageAnalysed
 from schemas.failures import Invalid
+from schemas.topics import key_of
 from sinks.clickhouse.projection import ClickHouseSink
 from sinks.clickhouse.texts import opening_with
 from sinks.port import Delivery, Position, TopicPartition
@@ -90,7 +91,10 @@ async def test_a_batch_of_people_that_this_process_never_met_costs_one_query(
 ) -> None:
     with closing(open_sealer(keys)) as sealer:
         events = [analysed(sealer, n, month) for n in range(PEOPLE) for month in MONTHS]
-    batch = [Delivery(*SOURCE, offset, 7, event, None) for offset, event in enumerate(events)]
+    batch = [
+        Delivery(*SOURCE, offset, 7, event, key_of(event), None)
+        for offset, event in enumerate(events)
+    ]
     tables = Tables()
     with closing(open_sealer(keys)) as sealer:
         sink = ClickHouseSink(

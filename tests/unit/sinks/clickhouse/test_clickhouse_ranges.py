@@ -16,6 +16,7 @@ from infra.clickhouse.errors import ClickHouseDataInvalid, ClickHouseUnavailable
 from schemas.envelope import Envelope
 from schemas.events import ConversationClosed
 from schemas.failures import Invalid, Unavailable
+from schemas.topics import key_of
 from sinks.clickhouse.projection import ClickHouseSink
 from sinks.clickhouse.ranges import (
     Declare,
@@ -109,11 +110,12 @@ class World:
         self.step(lambda: self.dead.add(delivery.offset))
 
 
-def event(number: int, poison: bool) -> ConversationClosed:
+def delivery(number: int, *, poison: bool = False) -> Delivery:
     name = POISON if poison else "c"
     uuid = "00000000-0000-5000-8000-000000000000"
     head = Envelope(uuid, "demo", name, number, number, uuid, None, "r", None, "a", None)
-    return ConversationClosed(head, "m")
+    event = ConversationClosed(head, "m")
+    return Delivery(*SOURCE, number, 1, event, key_of(event), None)
 
 
 async def run_once(world: World, cuts: list[int]) -> None:
@@ -152,10 +154,7 @@ def test_every_record_becomes_one_row_whatever_crashes(
     gaps: list[int], poison: set[int], trouble: list[str], cuts: list[int]
 ) -> None:
     offsets = [sum(gaps[: n + 1]) for n in range(len(gaps))]
-    log = [
-        Delivery(*SOURCE, offset, 1, event(offset, number in poison), None)
-        for number, offset in enumerate(offsets)
-    ]
+    log = [delivery(offset, poison=number in poison) for number, offset in enumerate(offsets)]
     world = World(log, trouble)
 
     for _ in range(len(trouble) + 1):
@@ -172,7 +171,7 @@ def test_every_record_becomes_one_row_whatever_crashes(
 
 def test_without_its_token_a_repeated_range_is_counted_twice() -> None:
     """The control: what protects is the token, so without it this must fail."""
-    world = World([Delivery(*SOURCE, 1, 1, event(1, False), None)], ["crash after", "fine"])
+    world = World([delivery(1)], ["crash after", "fine"])
     with pytest.raises(Crash):
         asyncio.run(run_once(world, []))
     world.tokens.clear()
@@ -181,7 +180,7 @@ def test_without_its_token_a_repeated_range_is_counted_twice() -> None:
 
 
 def test_too_many_bad_records_stop_the_sink() -> None:
-    log = [Delivery(*SOURCE, n, 1, event(n, True), None) for n in range(150)]
+    log = [delivery(n, poison=True) for n in range(150)]
     world = World(log, [])
     sink = ClickHouseSink(world, lambda *_: None, world.dead_letter)  # type: ignore[arg-type]
 

@@ -24,6 +24,7 @@ from schemas.events import (
 )
 from schemas.failures import Invalid
 from schemas.parts import Usage
+from schemas.topics import key_of
 from sinks.clickhouse import rows
 from sinks.clickhouse.columns import EVENT_COLUMNS, TEXT_COLUMNS, table_of
 from sinks.clickhouse.digests import Digest, digests_of_events
@@ -39,7 +40,7 @@ REDACTED = Sealed("sub-1", "2026-09/1", UUID, "redacted", b"n" * 12, b"redacted 
 
 
 def delivery(event: Any) -> Delivery:
-    return Delivery("parley.events.v1", 3, 41, 7, event, None)
+    return Delivery("parley.events.v1", 3, 41, 7, event, key_of(event), None)
 
 
 def opened(sealed: Sealed, tenant_id: str, conversation_id: str) -> str:
@@ -130,7 +131,7 @@ def test_a_text_without_a_key_has_no_row() -> None:
 
 def test_what_is_no_event_has_no_row() -> None:
     with pytest.raises(Invalid, match="no place"):
-        event_row(delivery("hello"))
+        event_row(Delivery("parley.events.v1", 3, 41, 7, "hello", b"", None))
 
 
 def test_a_value_that_does_not_fit_is_found_before_it_is_sent() -> None:
