@@ -29,6 +29,7 @@ from schemas.parts import Inference
 from schemas.topics import COMMANDS, EVENTS, Topic, key_of
 from schemas.wire import TopicWire
 from sinks.port import Commit, Delivery, Position, TopicPartition
+from streams.batch import KafkaUnavailable
 from streams.dead_letters import DeadLetters
 from streams.records_out import RecordsOut
 from streams.tracing import traced
@@ -124,7 +125,8 @@ class AnalysisSink:
                 await asyncio.gather(*(self._out.send(output) for output in front.outputs))
         except TimeoutError:
             # What arrives later all the same has no second effect.
-            raise Unavailable(f"Kafka did not take the results within {SEND_S:.0f} s") from None
+            why = f"Kafka did not take the results within {SEND_S:.0f} s"
+            raise KafkaUnavailable(why) from None
         return Position(batch[front.done - 1].offset + 1)
 
     def _analyse(self, batch: Sequence[Delivery]) -> _Front:

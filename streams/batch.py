@@ -8,11 +8,17 @@ from typing import Any
 
 from confluent_kafka import Message
 
+from schemas.failures import Unavailable
 from sinks.port import TopicPartition
 
 
 class Rewind(Exception):
     """The batch had no effect: read it again, after a pause that grows while this goes on."""
+
+
+class KafkaUnavailable(Unavailable):
+    """Kafka did not take something. That is no excuse for a stage that gets nowhere: whoever
+    watches over it asks Kafka, and knows when it is away."""
 
 
 class StageLost(Exception):

@@ -12,7 +12,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -95,6 +95,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         """Whether partitions come or go, which may take as long as a restore."""
         self._say_away_at = 0.0
         self._owned: set[TopicPartition] = set()
+        self._held: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
         self._read: dict[TopicPartition, int] = {}
         self._handed: frozenset[TopicPartition] = frozenset()
@@ -136,6 +137,25 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
 
         self._events.put(run)
         return await asyncio.wrap_future(future)
+
+    async def hold(self, partitions: Collection[TopicPartition]) -> None:
+        """Reads nothing of these until they are released."""
+
+        def pause(consumer: Consumer) -> None:
+            self._held.update(self._owned.intersection(partitions))
+            consumer.pause([Assigned(*p) for p in self._held])
+
+        await self.call(pause)
+
+    async def release(self, partitions: Collection[TopicPartition]) -> None:
+        """Reads on where it was held."""
+
+        def resume(consumer: Consumer) -> None:
+            again = self._held.intersection(partitions)
+            self._held -= again
+            consumer.resume([Assigned(*p) for p in again])
+
+        await self.call(resume)
 
     @property
     def stopping(self) -> bool:
@@ -196,8 +216,8 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._consumer.subscribe(
             self._topics,
             on_assign=self._on_assign,
-            on_revoke=lambda c, parts: self._on_revoke(parts, lost=False),
-            on_lost=lambda c, parts: self._on_revoke(parts, lost=True),
+            on_revoke=lambda c, parts: self._on_revoke(c, parts, lost=False),
+            on_lost=lambda c, parts: self._on_revoke(c, parts, lost=True),
         )
 
     def _heard(self, error: KafkaError) -> None:
@@ -318,7 +338,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
                 self._seek_back(by_partition([message]))
             return
         self._resume_at = 0.0
-        self._consumer.resume([Assigned(*p) for p in self._owned])
+        self._consumer.resume([Assigned(*p) for p in self._owned - self._held])
 
     def _seek_back(self, messages: dict[TopicPartition, list[Message]]) -> None:
         for partition, records in messages.items():
@@ -353,7 +373,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         finally:
             self.rebalancing = False
 
-    def _on_revoke(self, partitions: list[Assigned], *, lost: bool) -> None:
+    def _on_revoke(self, consumer: Consumer, partitions: list[Assigned], *, lost: bool) -> None:
         self._rebalanced = True
         gone = [TopicPartition(p.topic, p.partition) for p in partitions]
         self._owned.difference_update(gone)
@@ -362,9 +382,12 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
             self._read.pop(partition, None)
             # Its lag is another worker's from now on, and would be counted twice.
             self._lag.remove(self.name, *map(str, partition))
+        # One that goes paused, whyever, would be so when it comes back.
+        consumer.resume([Assigned(*p) for p in gone])
+        self._held.difference_update(gone)
         with self._rebalance():
             self._listener.revoked(gone, lost=lost)
-        self._consumer.incremental_unassign(partitions)
+        consumer.incremental_unassign(partitions)
         if gone:
             log.info("%s %s %s", self.name, "lost" if lost else "gives up", _listed(gone))
 

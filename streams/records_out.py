@@ -10,8 +10,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from schemas.failures import Unavailable
-from streams.batch import StageLost
+from streams.batch import KafkaUnavailable, StageLost
 from streams.kafka_options import KafkaOptions
 from streams.transactions import Outgoing
 
@@ -42,8 +41,8 @@ class RecordsOut:
     def send(self, record: Outgoing) -> Awaitable[None]:
         """Hands a record to the producer, in order per key. Await the result for durability.
 
-        The result raises `Unavailable` when the broker did not take the record, and so does this
-        call while too many wait; `StageLost` where this producer can't send any more.
+        The result raises `KafkaUnavailable` when the broker did not take the record, and so does
+        this call while too many wait; `StageLost` where this producer can't send any more.
         """
         delivered: asyncio.Future[None] = self._loop.create_future()
 
@@ -79,7 +78,7 @@ class RecordsOut:
                 on_delivery=on_delivery,
             )
         except BufferError as error:
-            raise Unavailable("Kafka takes nothing, and too many records wait for it") from error
+            raise KafkaUnavailable("too many records wait, and Kafka takes none") from error
         except KafkaException as error:
             raise StageLost(f"a record can't be sent: {error.args[0].str()}") from error
 
@@ -104,4 +103,5 @@ def _settle(delivered: asyncio.Future[None], error: KafkaError | None) -> None:
     if error is None:
         delivered.set_result(None)
     else:
-        delivered.set_exception(Unavailable(f"Kafka did not take a record: {error.str()}"))
+        why = f"Kafka did not take a record: {error.str()}"
+        delivered.set_exception(KafkaUnavailable(why))

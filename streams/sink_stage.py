@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
 
@@ -20,7 +21,7 @@ from schemas.failures import Unavailable
 from schemas.records import AnswerPiece
 from sinks.port import Commit, Delivery, Position, Sink, TopicPartition
 from streams.backoff import Backoff
-from streams.batch import Batch, Rewind, StageLost
+from streams.batch import Batch, KafkaUnavailable, Rewind, StageLost
 from streams.batch_source import BEGINNING, BatchSource
 from streams.dead_letters import DeadLetters
 from streams.decoding import Decoder
@@ -31,6 +32,40 @@ from streams.transactions import Outgoing
 log = logging.getLogger(__name__)
 
 CHECK_US = 1_000_000
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What one partition has waiting, and when it is written."""
+
+    waiting: list[Delivery] = field(default_factory=list)
+    letters: list[Outgoing] = field(default_factory=list)
+    reached: int = 0
+    """The offset that follows all that was taken in."""
+    write_at_us: int | None = None
+    """None: nothing was taken in since, or it waits with all that are in trouble."""
+    trouble: Unavailable | None = None
+    """Why the last write failed."""
+    uncommitted: Position | None = None
+
+    def is_full(self, most: int) -> bool:
+        return len(self.waiting) >= most
+
+    def is_due(self, most: int, *, retry: bool) -> bool:
+        if self.trouble is not None:
+            return retry
+        return _is_due(self.write_at_us) or self.is_full(most)
+
+    def take(self, records: list[Delivery], letters: list[Outgoing], reached: int) -> None:
+        self.waiting += records
+        self.letters += letters
+        self.reached = reached
+
+    def tried(self, trouble: Unavailable | None, wait_ms: int) -> None:
+        """A write has ended. What it left over waits as long as what comes anew."""
+        self.trouble = trouble
+        again = trouble is None and self.waiting
+        self.write_at_us = _now_us() + wait_ms * 1000 if again else None
 
 
 class SinkStage:
@@ -59,11 +94,10 @@ class SinkStage:
         self._batch_records = metrics.batch_records.labels(sink.name)
         self._delay_seconds = metrics.sink_delay_seconds.labels(sink.name)
         self._tracing = tracing
-        self._waiting: dict[TopicPartition, list[Delivery]] = {}
-        self._reached: dict[TopicPartition, int] = {}
-        self._flush_at_us: int | None = None
-        self._uncommitted: dict[TopicPartition, Position] = {}
-        self._letters: dict[TopicPartition, list[Outgoing]] = {}
+        self._lanes: dict[TopicPartition, _Lane] = {}
+        self._held: set[TopicPartition] = set()
+        self._retry_at_us: int | None = None
+        """When the lanes in trouble are tried again, all at once."""
         self._check_at_us = 0
         self.away = False
         self._commit_at_us: int | None = None
@@ -87,22 +121,20 @@ class SinkStage:
         offsets = []
         for partition in partitions:
             position = positions.get(partition) or committed[partition]
-            self._waiting[partition] = []
-            self._letters.pop(partition, None)
-            self._reached.pop(partition, None)
+            self._lanes[partition] = _Lane()
             offsets.append(BEGINNING if position is None else position.offset)
         return offsets
 
     def revoked(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
         for partition in partitions:
-            self._waiting.pop(partition, None)
-            self._reached.pop(partition, None)
-            self._uncommitted.pop(partition, None)
-            self._letters.pop(partition, None)
+            self._lanes.pop(partition, None)
+        self._held.difference_update(partitions)
+        self.away = self._is_away()
         asyncio.run_coroutine_threadsafe(self._sink.revoked(partitions), self._loop).result()
 
     def wake_at_us(self) -> int | None:
-        wanted = (self._flush_at_us, self._commit_at_us, self._check_at_us)
+        wanted = [self._check_at_us, self._commit_at_us, self._retry_at_us]
+        wanted += [lane.write_at_us for lane in self._lanes.values()]
         return min(at for at in wanted if at is not None)
 
     async def _begin(
@@ -121,16 +153,15 @@ class SinkStage:
 
     async def handle(self, batch: Batch) -> None:
         """Collects the batch, and writes when enough is there or has waited long enough."""
+        self._batch = batch
         await self._check()
-        if self._is_full():
-            await self._flush()
-        if self._is_full():
-            raise Rewind(f"{self.name} takes nothing at the moment")
+        if any(self._is_full(partition) for partition in batch.messages):
+            await self._write_due()
+            await self._hold_full(batch)
         await self._collect(batch)
-        if self._flush_at_us is None and self._reached:
-            self._flush_at_us = batch.polled_at_us + self._sink.batch_wait_ms * 1000
-        if self._is_full() or _is_due(self._flush_at_us):
-            await self._flush()
+        await self._write_due()
+        if self._held:
+            await self._release()
         if _is_due(self._commit_at_us):
             await self._commit_rest()
 
@@ -145,10 +176,24 @@ class SinkStage:
         except Unavailable as error:
             log.info("%s can't look: %s", self.name, error)
 
-    def _is_full(self) -> bool:
-        # Whatever waits is of a partition that was reached.
-        longest = max((len(self._waiting[partition]) for partition in self._reached), default=0)
-        return longest >= self._sink.batch_records_max
+    def _is_full(self, partition: TopicPartition) -> bool:
+        return self._lanes[partition].is_full(self._sink.batch_records_max)
+
+    async def _hold_full(self, batch: Batch) -> None:
+        """Holds partitions up that can't be written; the others are none the worse for it."""
+        full = list(filter(self._is_full, batch.messages))
+        for partition in full:
+            batch.give_back(partition, 0)
+        self._held.update(full)
+        if full:
+            await self._source.hold(full)
+
+    async def _release(self) -> None:
+        """Reads on where there is room again."""
+        room = {partition for partition in self._held if not self._is_full(partition)}
+        self._held -= room
+        if room:
+            await self._source.release(room)
 
     async def _collect(self, batch: Batch) -> None:
         """Decodes the batch, and only then takes it in: it comes again if the registry is away."""
@@ -161,45 +206,66 @@ class SinkStage:
                 decoded[partition], letters[partition] = sorted_out
         except Unavailable as error:
             raise Rewind(str(error)) from error
+        write_at_us = batch.polled_at_us + self._sink.batch_wait_ms * 1000
         for partition, messages in batch.messages.items():
-            self._waiting.setdefault(partition, []).extend(decoded[partition])
-            self._letters.setdefault(partition, []).extend(letters[partition])
-            self._reached[partition] = messages[-1].offset() + 1
+            lane = self._lanes[partition]
+            lane.take(decoded[partition], letters[partition], messages[-1].offset() + 1)
+            if lane.write_at_us is None and lane.trouble is None:
+                lane.write_at_us = write_at_us
 
-    async def _flush(self) -> None:
-        """Writes every partition side by side; what can't be written now waits for the next try."""
-        began, wait_s = time.monotonic(), 0.0
-        self._flush_at_us = None
-        failures = await self._write_all(list(self._reached))
-        for failure in failures:
-            if not isinstance(failure, Unavailable):
-                raise failure
-        self.away = bool(failures)
-        if failures:
-            wait_s = self._backoff.next_s()
-            log.warning("%s waits %.1f s: %s", self.name, wait_s, failures[0])
-        else:
-            self._backoff.reset()
-            wait_s = self._sink.batch_wait_ms / 1000
-        if self._reached:
-            self._flush_at_us = _now_us() + int(wait_s * 1e6)
+    async def _write_due(self) -> None:
+        """Writes the lanes whose time has come, side by side; one that can't waits to retry."""
+        retry = _is_due(self._retry_at_us)
+        due = [
+            p
+            for p, lane in self._lanes.items()
+            if lane.is_due(self._sink.batch_records_max, retry=retry)
+        ]
+        if retry:
+            self._retry_at_us = None
+        if not due:
+            return
+        began = time.monotonic()
+        outcomes = await self._write_all(due)
+        for partition, outcome in zip(due, outcomes, strict=True):
+            if outcome is not None and not isinstance(outcome, Unavailable):
+                raise outcome
+            self._lanes[partition].tried(outcome, self._sink.batch_wait_ms)
+        self._settle_trouble()
         self._batch_seconds.observe(time.monotonic() - began)
 
-    async def _write_all(self, partitions: Sequence[TopicPartition]) -> list[BaseException]:
-        """What went wrong. One that fails does not stop the others in the middle of their write."""
+    def _settle_trouble(self) -> None:
+        """Says when to try again what went wrong."""
+        troubles = [lane.trouble for lane in self._lanes.values() if lane.trouble is not None]
+        self.away = self._is_away()
+        if not troubles:
+            self._backoff.reset()
+        elif self._retry_at_us is None:
+            wait_s = self._backoff.next_s()
+            self._retry_at_us = _now_us() + int(wait_s * 1e6)
+            log.warning("%s waits %.1f s: %s", self.name, wait_s, troubles[0])
+
+    def _is_away(self) -> bool:
+        troubles = (lane.trouble for lane in self._lanes.values())
+        return any(t is not None and not isinstance(t, KafkaUnavailable) for t in troubles)
+
+    async def _write_all(
+        self, partitions: Sequence[TopicPartition]
+    ) -> Sequence[BaseException | None]:
+        """What went wrong with each. One that fails does not stop the others in their write."""
         if len(partitions) == 1:  # as nearly always, and then no tasks are needed
             try:
                 await self._write(partitions[0])
             except Exception as error:
                 return [error]
-            return []
+            return [None]
         writes = (self._write(partition) for partition in partitions)
-        outcomes = await asyncio.gather(*writes, return_exceptions=True)
-        return [outcome for outcome in outcomes if outcome is not None]
+        return await asyncio.gather(*writes, return_exceptions=True)
 
     async def _write(self, partition: TopicPartition) -> None:
-        batch, reached = self._waiting[partition], self._reached[partition]
-        await self._send_letters(partition)
+        lane = self._lanes[partition]
+        batch, reached = lane.waiting, lane.reached
+        await self._send_letters(lane)
         if batch:
             began_ns = time.time_ns()
             position = await self._sink.write(partition, batch, self._commit_of(partition))
@@ -213,37 +279,37 @@ class SinkStage:
         if not left and position.offset < reached:
             position = Position(reached, position.note)
         if self._sink.commit_every_ms:
-            self._uncommitted[partition] = position
+            lane.uncommitted = position
             if self._commit_at_us is None:
                 self._commit_at_us = _now_us() + self._sink.commit_every_ms * 1000
         else:
             await self._commit_of(partition)(position)
             self._note_commit({partition: position})
-        self._waiting[partition] = left
-        if not left:
-            del self._reached[partition]
+        lane.waiting = left
         self._observe(batch[: len(batch) - len(left)])
 
-    async def _send_letters(self, partition: TopicPartition) -> None:
-        """Makes the partition's dead letters durable; until then its offset stays behind them."""
-        letters = self._letters.get(partition)
-        if letters:
-            await asyncio.gather(*(self._out.send(letter) for letter in letters))
-            self._letters[partition] = []
+    async def _send_letters(self, lane: _Lane) -> None:
+        """Makes a lane's dead letters durable; until then its offset stays behind them."""
+        if lane.letters:
+            await asyncio.gather(*(self._out.send(letter) for letter in lane.letters))
+            lane.letters = []
 
     async def _commit_rest(self) -> None:
         """Commits what was written since the last time, of all partitions at once."""
         self._commit_at_us = None
-        positions, self._uncommitted = self._uncommitted, {}
+        positions = {
+            p: lane.uncommitted for p, lane in self._lanes.items() if lane.uncommitted is not None
+        }
         if not positions:
             return  # they were given up, or are read again
         try:
             await self._source.call(lambda consumer: _commit(consumer, positions))
         except Unavailable as error:
             log.info("%s: %s", self.name, error)
-            self._uncommitted = {**positions, **self._uncommitted}
             self._commit_at_us = _now_us() + self._sink.commit_every_ms * 1000
         else:
+            for partition in positions:
+                self._lanes[partition].uncommitted = None
             self._note_commit(positions)
 
     def _note_commit(self, positions: Mapping[TopicPartition, Position]) -> None:
@@ -256,10 +322,9 @@ class SinkStage:
         log.warning("%s reads %s again from offset %d", self.name, partition, position.offset)
         back = Assigned(partition.topic, partition.partition, position.offset)
         await self._source.call(lambda consumer: consumer.seek(back))
-        self._waiting[partition] = []
-        self._letters.pop(partition, None)
-        self._reached.pop(partition, None)
-        self._uncommitted.pop(partition, None)
+        self._lanes[partition] = _Lane()
+        # What was polled before that comes again.
+        self._batch.messages.pop(partition, None)
 
     def _commit_of(self, partition: TopicPartition) -> Commit:
         async def commit(position: Position) -> None:
@@ -313,4 +378,4 @@ def _commit(consumer: Consumer, positions: Mapping[TopicPartition, Position]) ->
         if reason.fatal():
             raise StageLost(f"a position can't be committed: {reason.str()}") from error
         # Also when the partition is no longer ours: the next poll will say so.
-        raise Unavailable(f"a position can't be committed: {reason.str()}") from error
+        raise KafkaUnavailable(f"a position can't be committed: {reason.str()}") from error

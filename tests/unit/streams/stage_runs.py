@@ -89,9 +89,16 @@ def runs(make: Callable[[Provider], tuple[Worker, BatchSource]]) -> Run:
 
 @asynccontextmanager
 async def sinking(
-    sink: Sink, wire: TopicWire, sealer: Sealer, sent: Sent, broker: Broker, folder: Path
+    sink: Sink,
+    wire: TopicWire,
+    sealer: Sealer,
+    sent: Sent,
+    broker: Broker,
+    folder: Path,
+    *,
+    owning: int = PARTITIONS,
 ) -> AsyncIterator[BatchSource]:
-    """A sink's stage while it runs, once it has all partitions; its group has the sink's name."""
+    """A sink's stage while it runs, once it has so many partitions; its group has its name."""
     letters = DeadLetters(sink.name, WIRES[DEAD_LETTERS], sealer, Metrics())
     out, loop = cast(RecordsOut, sent), asyncio.get_running_loop()
     stage = SinkStage(sink, Decoder([wire], (MessageReceived,)), letters, out, loop, Metrics())
@@ -101,7 +108,7 @@ async def sinking(
     stage.attach(source)
     await worker.start()
     try:
-        await eventually(lambda: len(source.owned) == PARTITIONS)
+        await eventually(lambda: len(source.owned) >= owning)
         yield source
     finally:
         await worker.stop()

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 from confluent_kafka import TopicPartition as Assigned
+from stage_runs import FIRST, PLACES, Log, sinking
+from turn_parts import WIRES, Person, Sent, eventually
 
+from infra.keys import Sealer
 from infra.telemetry.metrics import Metrics
+from schemas.events import MessageReceived
 from schemas.failures import Unavailable
-from sinks.port import Position, TopicPartition
+from schemas.topics import EVENTS, Topic
+from sinks.port import Commit, Delivery, Position, TopicPartition
 from streams.batch_source import BEGINNING
 from streams.sink_stage import SinkStage
 
@@ -30,6 +36,7 @@ class AwaySink:
     """A sink whose other side is away for good."""
 
     name = "away"
+    batch_records_max = 1
 
     def __init__(self) -> None:
         self.asked_again = asyncio.Event()
@@ -64,3 +71,69 @@ def test_an_assignment_that_waits_for_the_other_side_lets_a_stop_through() -> No
         return offsets
 
     assert asyncio.run(main()) == [BEGINNING]
+
+
+class Shelf:
+    """A sink that keeps what it is given; some partitions may have no place on it for a while."""
+
+    name = "shelf"
+    topics: tuple[Topic, ...] = (EVENTS,)
+    batch_records_max = 3
+    batch_wait_ms = 0
+    commit_every_ms = 0
+
+    def __init__(self) -> None:
+        self.kept: dict[TopicPartition, list[str]] = {place: [] for place in PLACES}
+        self.refused: set[TopicPartition] = set()
+
+    async def assigned(
+        self, committed: Mapping[TopicPartition, Position | None]
+    ) -> Mapping[TopicPartition, Position]:
+        return {}
+
+    async def write(
+        self, source: TopicPartition, batch: Sequence[Delivery], commit: Commit
+    ) -> Position:
+        if source in self.refused:
+            raise Unavailable("there is no place for these")
+        self.kept[source] += [cast(MessageReceived, d.record).mid for d in batch]
+        return Position(batch[-1].offset + 1)
+
+    async def check(self) -> Mapping[TopicPartition, Position]:
+        return {}
+
+    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Nothing to forget."""
+
+
+async def test_a_partition_that_cannot_be_written_holds_up_no_other(
+    log: Log, alice: Person, sealer: Sealer, sent: Sent, tmp_path: Path
+) -> None:
+    shelf, other = Shelf(), PLACES[1]
+    shelf.refused.add(FIRST)
+    mids = [f"m-{number}" for number in range(12)]
+    said = alice.lives(*(alice.says("I lost my card", mid) for mid in mids))
+    async with sinking(shelf, WIRES[EVENTS], sealer, sent, log.broker, tmp_path) as source:
+        ends = {place: log.add(alice, said, place) for place in (FIRST, other)}
+        await eventually(lambda: log.committed(other, shelf.name) == ends[other])
+        assert shelf.kept[FIRST] == []
+        assert source.was_excused(0.0)
+        shelf.refused.clear()
+        await eventually(lambda: log.committed(FIRST, shelf.name) == ends[FIRST])
+    assert shelf.kept[FIRST] == shelf.kept[other] == mids
+
+
+async def test_a_partition_that_was_held_is_read_again_once_it_comes_back(
+    log: Log, alice: Person, sealer: Sealer, sent: Sent, tmp_path: Path
+) -> None:
+    first, second = Shelf(), Shelf()
+    wire, said = WIRES[EVENTS], alice.lives(alice.says("I lost my card"))
+    async with sinking(first, wire, sealer, sent, log.broker, tmp_path / "1") as source:
+        await source.hold(PLACES)
+        joining = sinking(second, wire, sealer, sent, log.broker, tmp_path / "2", owning=1)
+        async with joining as other:
+            gone = other.owned
+        await eventually(lambda: source.owned == set(PLACES))
+        for place in gone:
+            end = log.add(alice, said, place)
+            await eventually(lambda p=place, e=end: log.committed(p, first.name) == e)
