@@ -183,7 +183,8 @@ class Bells:
         while True:
             connection = self._connect()
             try:
-                await connection.connect()  # type: ignore[no-untyped-call]
+                async with asyncio.timeout(QUIET_S):
+                    await connection.connect()  # type: ignore[no-untyped-call]
                 failures = 0
                 self._on_state(True)
                 await self._follow(connection)

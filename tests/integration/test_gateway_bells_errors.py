@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 import redis.asyncio
 from redis_sink_parts import RedisServer
 from test_gateway_bells import EVENT, KEYS, Heard, until
 
+import gateway.bells as bells_module
 from gateway.bells import Bells
 from gateway.server import _pubsub_connections
 from infra.settings.connections import RedisSettings
@@ -50,3 +54,21 @@ async def test_an_error_that_nobody_expects_costs_a_connection_and_the_feed_goes
     await connection.publish(KEYS.bell, EVENT)
     await until(lambda: [event.seq for event in heard.events] == [1])
     await bells.close()
+
+
+async def test_a_redis_that_takes_the_connection_and_says_nothing_is_tried_again(
+    server: RedisServer, connection: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bells_module, "QUIET_S", 0.2)
+    deaf = await asyncio.start_server(lambda reader, writer: asyncio.sleep(60), "127.0.0.1", 0)
+    port = deaf.sockets[0].getsockname()[1]
+    at_first = _pubsub_connections(RedisSettings(url=f"redis://127.0.0.1:{port}"))
+    later = _pubsub_connections(RedisSettings(url=server.url))
+    connects = iter([at_first, later])
+    bells = Bells(lambda: next(connects)())
+    bells.start()
+    heard = Heard()
+    feed = bells.attach(KEYS, "c-1", heard)
+    await until(feed.attached.is_set)
+    await bells.close()
+    deaf.close()
