@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
@@ -119,14 +119,26 @@ class KnowledgeTable:
 
     def _apply(self, changed: Documents) -> None:
         for tenant_id, documents in changed.items():
-            added = [d for d in documents.values() if d is not None]
-            removed = [i for i, d in documents.items() if d is None]
-            try:
-                self._indexes[tenant_id] = self.index(tenant_id).updated(added, removed)
-            except ValueError as error:
-                log.error("knowledge of tenant %s stays as it was: %s", tenant_id, error)
-            else:
-                log.info("tenant %s has %d documents", tenant_id, len(self._indexes[tenant_id]))
+            self._indexes[tenant_id] = brought_up(self.index(tenant_id), documents)
+            log.info("tenant %s has %d documents", tenant_id, len(self._indexes[tenant_id]))
+
+
+def brought_up(
+    index: KnowledgeIndex, documents: Mapping[str, KnowledgeDocument | None]
+) -> KnowledgeIndex:
+    """The index with these documents of its tenant; one that has no place there is passed over."""
+    added = [d for d in documents.values() if d is not None]
+    removed = [document_id for document_id, d in documents.items() if d is None]
+    try:
+        return index.updated(added, removed)
+    except ValueError:
+        index = index.updated((), removed)
+    for document in added:
+        try:
+            index = index.updated((document,))
+        except ValueError as error:
+            log.error("document %s is passed over: %s", document.document_id, error)
+    return index
 
 
 def document_key(tenant_id: str, document_id: str) -> bytes:
