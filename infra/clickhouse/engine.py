@@ -21,6 +21,7 @@ from infra.clickhouse.folder import OwnedFolder
 from infra.clickhouse.port import Value
 
 MIB = 1024 * 1024
+CLOSE_S = 10.0
 _SETTINGS = re.compile(r"(.*?)(\sSETTINGS\s+\w+\s*=.*)?", re.IGNORECASE | re.DOTALL)
 """Divides an insert where its settings begin, if it has any."""
 
@@ -77,14 +78,14 @@ class Engine:
         self._folder = OwnedFolder(folder)
         arguments = "&".join(f"{name}={value}" for name, value in self.limits.server().items())
         self._address = f"{self._folder.path}?{arguments}"
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._open = 0
         try:
             # The engine lives as long as a handle is open, so one stays open.
-            self._anchor: Any = chdb.connect(self._address)
-        except RuntimeError as error:
+            self._anchor: Any = self._connected()
+        except ClickHouseError:
             self._folder.release()
-            raise error_from(f"the engine cannot open {self._folder.path}: {error}") from error
+            raise
 
     def __repr__(self) -> str:
         return f"Engine({self._folder.path})"
@@ -96,21 +97,22 @@ class Engine:
     @contextmanager
     def handle(self, settings: Mapping[str, Value] | None = None) -> Iterator[Handle]:
         """A session of its own, for one thread at a time. Costs about 0.5 ms."""
-        with self._lock:
+        with self._changed:
             if self._anchor is None:
                 raise ClickHouseError(f"the engine of {self.path} is closed")
             self._open += 1
         connection = None
         try:
-            connection = self._chdb.connect(self._address)
+            connection = self._connected()
             handle = Handle(connection)
             handle.set({**self.limits.session(), **(settings or {})})
             yield handle
         finally:
             if connection is not None:
                 connection.close()
-            with self._lock:
+            with self._changed:
                 self._open -= 1
+                self._changed.notify_all()
 
     def kill(self, marker: str) -> None:
         """Cancels the queries whose text begins with `marker`."""
@@ -118,11 +120,20 @@ class Engine:
             handle.query(f"KILL QUERY WHERE startsWith(query, {quoted(marker)}) ASYNC")
 
     def close(self) -> None:
-        """Ends the engine once no handle is open any more. May be called again."""
-        anchor, self._anchor = self._anchor, None
+        """Ends the engine once no handle is open any more, or after `CLOSE_S`. May be repeated."""
+        with self._changed:
+            anchor, self._anchor = self._anchor, None
+            # The engine goes on while one is open, and its folder would have two owners.
+            self._changed.wait_for(lambda: self._open == 0, CLOSE_S)
         if anchor is not None:
             anchor.close()
             self._folder.release()
+
+    def _connected(self) -> Any:
+        try:
+            return self._chdb.connect(self._address)
+        except RuntimeError as error:
+            raise error_from(f"the engine cannot open {self.path}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

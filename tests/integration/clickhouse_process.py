@@ -62,6 +62,41 @@ class Spawned:
         return self._pool.submit(_call, method, arguments).result(120)
 
 
+def close_while_a_handle_is_open(folder: Path) -> list[str]:
+    """What happens in which order, in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_close_while_open, str(folder)).result(60)
+
+
+def _close_while_open(folder: str) -> list[str]:
+    from infra.clickhouse.engine import Engine
+
+    engine, told = Engine(Path(folder)), []
+    opened, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with engine.handle() as handle:
+            opened.set()
+            go_on.wait(30)
+            told.append(f"asked: {handle.query('SELECT 1', format='TSV').body.decode().strip()}")
+
+    def close() -> None:
+        engine.close()
+        told.append("closed")
+
+    holding, closing = threading.Thread(target=hold), threading.Thread(target=close)
+    holding.start()
+    opened.wait(30)
+    closing.start()
+    closing.join(0.3)
+    go_on.set()
+    holding.join()
+    closing.join()
+    Engine(Path(folder)).close()
+    return [*told, "opened again"]
+
+
 @contextmanager
 def clickhouse_process(folder: Path) -> Iterator[Spawned]:
     """A process with an engine on `folder` and an endpoint on a free port."""

@@ -10,7 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from clickhouse_process import OWNER_TOKEN, Spawned, clickhouse_process
+from clickhouse_process import (
+    OWNER_TOKEN,
+    Spawned,
+    clickhouse_process,
+    close_while_a_handle_is_open,
+)
 
 from infra.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from infra.clickhouse.port import ClickHouse
@@ -160,3 +165,8 @@ def unused_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def test_an_engine_ends_after_the_handles_that_are_open(tmp_path: Path) -> None:
+    told = close_while_a_handle_is_open(tmp_path / "engine")
+    assert told == ["asked: 1", "closed", "opened again"]
