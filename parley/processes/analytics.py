@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from infra.clickhouse.embedded import EmbeddedClickHouse
 from infra.clickhouse.port import ClickHouse
 from infra.clickhouse.remote import RemoteClickHouse
-from infra.settings.connections import ClickHouseSettings
 from infra.settings.loading import Settings
 from infra.telemetry.http import PortTaken
 from parley.processes.dependencies import (
@@ -43,6 +42,8 @@ from streams.worker import Reading, Worker
 log = logging.getLogger(__name__)
 
 TENANT_DATABASE = "parley_tenant"
+INSERT_SHARE = 0.6
+"""Of the time for which a stage may get nowhere: an insert may take so long."""
 
 
 def main(settings: Settings, *, embedded: bool) -> int:
@@ -58,7 +59,7 @@ def main(settings: Settings, *, embedded: bool) -> int:
             opened = (
                 _embedded(wiring, dependencies)
                 if embedded
-                else _remote(wiring.settings.clickhouse, dependencies)
+                else _remote(wiring.settings, dependencies)
             )
             async with opened as clickhouse:
                 return await _project(wiring, clickhouse, stop, embedded)
@@ -123,9 +124,8 @@ async def _project(
 
 
 @asynccontextmanager
-async def _remote(
-    chosen: ClickHouseSettings, dependencies: Dependencies
-) -> AsyncIterator[ClickHouse]:
+async def _remote(settings: Settings, dependencies: Dependencies) -> AsyncIterator[ClickHouse]:
+    chosen = settings.clickhouse
     password = "" if chosen.password is None else chosen.password.get_secret_value()
     open_remote = partial(
         RemoteClickHouse, chosen.url, user=chosen.user, password=password, options=chosen.options
@@ -133,8 +133,10 @@ async def _remote(
     # Every failure is told here in our words; theirs would say everything twice.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    # An insert may take minutes, the question whether anybody is there may not.
-    remote, asked = open_remote(), open_remote(timeout_s=ANSWER_S)
+    # Before the watch takes the stage for stuck, an insert counts as one that was not answered: it
+    # is sent again under its token, so that it makes no difference if it came through all the same.
+    insert_s = INSERT_SHARE * settings.stages.progress_ms / 1000
+    remote, asked = open_remote(timeout_s=insert_s), open_remote(timeout_s=ANSWER_S)
     try:
         await dependencies.need("clickhouse", clickhouse_answers(asked, "check clickhouse.url"))
         yield remote

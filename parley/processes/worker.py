@@ -22,9 +22,9 @@ from sinks.redis.meter import MetricsMeter
 from sinks.redis.sink import RedisSink
 from streams import analysis_stage, conversation_stage
 from streams.answering import open_messages
-from streams.answering import stage as answering_stage
 from streams.answering.attempt import Desk
 from streams.answering.history import History
+from streams.answering.stage import AnsweringStage
 from streams.dead_letters import DeadLetters
 from streams.decoding import Decoder
 from streams.knowledge import KnowledgeTable
@@ -56,7 +56,8 @@ class Stages:
     def __init__(self, wiring: Wiring, names: Sequence[str]) -> None:
         self._wiring = wiring
         self._names = names
-        self._sink_stages: list[Any] = []
+        self._reading_stages: list[AnsweringStage | SinkStage] = []
+        """Stages that call the source which reads for them."""
         self._closing: list[Any] = []
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -73,7 +74,7 @@ class Stages:
                 wiring.faust_folder,
                 wiring.metrics,
             )
-            for stage in self._sink_stages:
+            for stage in self._reading_stages:
                 stage.attach(worker.sources[stage.name])
             await run_worker(wiring, worker, stop)
             await self._close()
@@ -205,7 +206,7 @@ class Stages:
             wiring.metrics,
             tracing,
         )
-        self._sink_stages.append(stage)
+        self._reading_stages.append(stage)
         names = tuple(topic.name for topic in sink.topics)
         return Reading(stage, group(sink.name), names, sink.batch_records_max)
 
@@ -229,14 +230,14 @@ class Stages:
             metrics=wiring.metrics,
             tracing=wiring.tracing,
         )
-        stage = answering_stage.AnsweringStage(
+        stage = AnsweringStage(
             Decoder([wiring.wire(topics.EVENTS)], open_messages.WANTED),
             desk,
             wiring.kafka,
             wiring.metrics,
             concurrency=chosen.concurrency,
         )
-        self._sink_stages.append(stage)
+        self._reading_stages.append(stage)
         self._closing += [partial(asyncio.to_thread, knowledge.stop), out.close, redis.aclose]
         return Reading(stage, group(stage.name), (topics.EVENTS.name,), 500, commits_late=True)
 
