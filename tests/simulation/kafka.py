@@ -1,6 +1,7 @@
 """librdkafka's clients over the simulated broker, as far as the engine calls them.
 
-Each call is a step: the process may be stopped before it, or never come back from it.
+What asks the broker is a step: the process may be stopped before it, or never come back from it.
+Records reach the simulated log in `flush`, all at once; in reality they are on their way before.
 """
 
 from __future__ import annotations

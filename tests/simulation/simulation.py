@@ -10,7 +10,8 @@ from random import Random
 
 from confluent_kafka import KafkaException
 from storm.history import History, Outcome, Place, Send
-from storm.oracle import ENDS, START, Finding, Rule, judge
+from storm.oracle import ENDS, START, judge
+from storm.rules import Finding, Rule
 from storm.world import Row, World
 
 from processors.conversation.evolve import evolve
@@ -255,7 +256,7 @@ class Simulation:
             for place, rows in self.site.clickhouse.rows.items()
         }
         world = World(dict(log), dict(self.site.redis.rows), rows_of_table)
-        found = judge(self.history, world, screens=False)
+        found = judge(self.history, world, screens=False, refusals=("too_many_waiting",))
         found += [Finding(Rule.LOST, ("", ""), why) for why in self.site.poisoned]
         return found
 

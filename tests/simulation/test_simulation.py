@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from storm.oracle import Rule
+from storm.rules import Rule
 
 from processors.conversation import decide
 from streams import transactions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from storm.oracle import Rule
+from storm.rules import Rule
 
 from .simulation import Simulation
 

@@ -125,8 +125,6 @@ class Nemesis:
         self._frozen: set[int] = set()
         self._armed: dict[str, Fault] = {}
         """By point; no process has come by since, as long as its file is there."""
-        self._passed_over: list[Fault] = []
-        """Those that were armed when the same point was armed again."""
         self.struck = 0
         """Faults that took effect."""
 
@@ -136,16 +134,15 @@ class Nemesis:
 
     def missed(self, before_s: float) -> list[Fault]:
         """Points that were armed before a moment and that no process has come by since."""
-        still = [f for f in self._armed.values() if self._point(f).exists()]
-        return [f for f in (*self._passed_over, *still) if f.at_s < before_s]
+        armed = (fault for fault in self._armed.values() if self._point(fault).exists())
+        return [fault for fault in armed if fault.at_s < before_s]
 
     def _arm(self, fault: Fault) -> None:
         before = self._armed.get(fault.target)
         if before is not None:
             if self._point(before).exists():
-                self._passed_over.append(before)
-            else:
-                self.struck += 1
+                return  # it goes on waiting for somebody
+            self.struck += 1
         self._armed[fault.target] = fault
         self._point(fault).touch()
 

@@ -3,82 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from parley.verify.verification import Report
 from schemas.identifiers import client_command_id
 from schemas.topics import EVENTS
 
-from .history import Act, Deed, History, Outcome, Place, Screen, Send, canary
+from .history import Act, Deed, History, Outcome, Place, Send, canary
 from .nemesis import Fault
+from .rules import TURNS_MIN, Finding, Rule
+from .screens import judge_screens
 from .world import TIMES, Cells, Row, World
 
 ENDS = frozenset(("TurnCompleted", "TurnFailed", "TurnCancelled"))
 START = "TurnStarted"
 CLOSED = "ConversationClosed"
 LIFE = ENDS | {START, "TurnRestarted"}
-SHOWN = frozenset(("MessageAnalysed", "TurnCompleted"))
-"""Whose texts frontends see."""
-EFFECTS = frozenset(("MessageReceived", "CommandRejected"))
 DONE = {
     Deed.CANCEL: "TurnCancelled",
     Deed.RATE: "FeedbackReceived",
     Deed.CLOSE: "ConversationClosed",
 }
 """The effects of what customers do besides talking."""
-TOO_LATE = {
-    Deed.CANCEL: frozenset(("turn_over",)),
-    Deed.RATE: frozenset(),
-    Deed.CLOSE: frozenset(("unknown_conversation",)),
-}
-"""Why it may be rejected instead: the answer was faster, or nothing that was said came through."""
 AFTER_CLOSE = frozenset(("CommandRejected", "MessageAnalysed"))
-REFUSALS = frozenset(("too_many_waiting",))
-"""The only reasons for which a conversation refuses what these customers say."""
 UNANSWERED_MAX = 0.05
 """Share of the turns that may end without an answer: deadlines are short, and workers sleep."""
-STREAMED_MIN = 0.3
-"""Share of the answers seen by screens that must have streamed: many come after a reconnect."""
-TURNS_MIN = 100
-"""Of fewer turns no share can be told."""
 LATE_MAX_S = 60.0
 """How long after its deadline a turn may end: nothing that goes wrong lasts longer."""
 COPIES = ("log", "Redis", "ClickHouse")
-
-
-class Rule(StrEnum):
-    """What must hold."""
-
-    LOST = "what was acknowledged has its effect"
-    DOUBLED = "a command has one effect"
-    GHOST = "what was refused has no effect"
-    SAME = "all copies have the same effect"
-    ORDER = "one order everywhere, without a gap"
-    SCREEN = "a screen has no gap without a reset"
-    ANALYSED = "one analysis for each message"
-    TURN = "one turn and one outcome for each message"
-    ANSWERED = "nearly every turn has an answer"
-    STREAM = "what streamed is what was completed"
-    LIVE = "answers stream while they are written"
-    LATE = "a turn ends by its deadline, or soon after"
-    TENANT = "nothing under another tenant"
-    FOLD = "copies are the fold of the log"
-    DRAINED = "drained within a minute"
-    STRUCK = "every fault strikes"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Finding:
-    """A rule that was broken, and where."""
-
-    rule: Rule
-    place: Place
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.rule}: {':'.join(self.place)}: {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,26 +49,30 @@ class Rest:
     """Commands that the conversation stage has not read."""
 
 
-def judge(history: History, world: World, *, screens: bool = True) -> list[Finding]:
+def judge(
+    history: History,
+    world: World,
+    *,
+    screens: bool = True,
+    refusals: Collection[str] = (),
+) -> list[Finding]:
     """Everything that is wrong; nothing, if the promises hold.
 
-    Without `screens` nobody looked on: only the copies are judged.
+    Without `screens` nobody looked on: only the copies are judged. `refusals` are the reasons for
+    which a conversation may refuse what these customers say.
     """
-    watched = history.screens.values() if screens else ()
     copies = dict(zip(COPIES, (world.log, world.redis, world.clickhouse), strict=True))
     return sorted(
         {
-            *_effects(history, copies),
+            *_effects(history, copies, refusals),
             *_acts(history, world.log),
             *_contradictions(history, world.log),
             *(_unasked(history, world.log) if screens else ()),
-            *(f for send in history.sends if screens for f in _on_screen(send, history, world.log)),
+            *(judge_screens(history, world.log) if screens else ()),
             *_orders(copies),
             *_turns(world.log),
             *_answers(world.log),
             *_late(world.log),
-            *(f for screen in watched for f in _screen(screen, world)),
-            *_live(watched),
             *_tenants(history, world),
             *_folds(world),
         }
@@ -161,9 +118,11 @@ def judge_rest(rest: Rest) -> list[Finding]:
 
 
 def _effects(
-    history: History, copies: Mapping[str, Mapping[Place, Sequence[Row]]]
+    history: History,
+    copies: Mapping[str, Mapping[Place, Sequence[Row]]],
+    refusals: Collection[str],
 ) -> Iterator[Finding]:
-    counted = {name: _received(rows) for name, rows in copies.items()}
+    counted = {name: _received(rows, refusals) for name, rows in copies.items()}
     for send in history.sends:
         found = {name: counts[send.place, send.mid] for name, counts in counted.items()}
         yield from _effect_of(send, found)
@@ -174,7 +133,9 @@ def _effects(
             yield Finding(Rule.GHOST, place, f"nobody sent {mid}")
 
 
-def _received(copy: Mapping[Place, Sequence[Row]]) -> Counter[tuple[Place, str]]:
+def _received(
+    copy: Mapping[Place, Sequence[Row]], refusals: Collection[str]
+) -> Counter[tuple[Place, str]]:
     """How often each message took effect: it was received, or refused by the conversation."""
     return Counter(
         (place, row.mid)
@@ -183,7 +144,7 @@ def _received(copy: Mapping[Place, Sequence[Row]]) -> Counter[tuple[Place, str]]
         if row.mid
         and (
             row.type == "MessageReceived"
-            or (row.type == "CommandRejected" and row.code in REFUSALS)
+            or (row.type == "CommandRejected" and row.code in refusals)
         )
     )
 
@@ -207,8 +168,9 @@ def _acts(history: History, log: Mapping[Place, Sequence[Row]]) -> Iterator[Find
     """What customers do besides talking takes effect as their messages do."""
     for act in history.acts:
         command = _command(act, log)
-        answers = [row for row in log.get(act.place, ()) if row.command == command]
-        count = sum(_answers_act(row, act) for row in answers)
+        rows = log.get(act.place, ())
+        answers = [row for row in rows if row.command == command]
+        count = sum(_answers_act(row, act, rows) for row in answers)
         told = f"{act.deed} {act.mid} ({act.outcome}, sent {act.times} times)"
         yield from _once_or_refused(act, told, "the log", count, len(answers))
 
@@ -241,11 +203,19 @@ def _command(act: Act, log: Mapping[Place, Sequence[Row]]) -> str:
     return client_command_id(*act.place, actor, act.mid, act.deed)
 
 
-def _answers_act(row: Row, act: Act) -> bool:
-    done = row.type == DONE[act.deed] or (
-        row.type == "CommandRejected" and row.code in TOO_LATE[act.deed]
-    )
-    return done and row.turn == act.turn
+def _answers_act(row: Row, act: Act, rows: Sequence[Row]) -> bool:
+    if row.turn != act.turn:
+        return False
+    if row.type != "CommandRejected":
+        return row.type == DONE[act.deed]
+    before = [each for each in rows if each.seq < row.seq]
+    match act.deed, row.code:
+        case Deed.CANCEL, "turn_over":  # the answer was faster
+            return any(each.type in ENDS and each.turn == act.turn for each in before)
+        case Deed.CLOSE, "unknown_conversation":  # nothing that was said came through
+            return not any(each.type == "ConversationStarted" for each in before)
+        case _:
+            return False
 
 
 def _contradictions(history: History, log: Mapping[Place, Sequence[Row]]) -> Iterator[Finding]:
@@ -261,33 +231,6 @@ def _contradictions(history: History, log: Mapping[Place, Sequence[Row]]) -> Ite
             yield Finding(Rule.DOUBLED, send.place, f"{send.mid} was rejected {count} times")
         if count == 0 and send.contradicted is Outcome.OK:
             yield Finding(Rule.LOST, send.place, f"nothing says that {send.mid} was contradicted")
-
-
-def _on_screen(
-    send: Send, history: History, log: Mapping[Place, Sequence[Row]]
-) -> Iterator[Finding]:
-    screen = history.screens[send.place]
-    if send.outcome is not Outcome.OK or not any(
-        row.mid == send.mid and row.type in EFFECTS for row in log.get(send.place, ())
-    ):
-        return  # it has no effect, which is another finding
-    times = _shown(screen).count(send.mid)
-    if times > 1:
-        yield Finding(Rule.DOUBLED, send.place, f"{send.mid} is {times} times on its screen")
-    told = any(s.mid == send.mid and s.kind in EFFECTS for s in screen.seen)
-    if times == 0 and not told:
-        yield Finding(Rule.LOST, send.place, f"{send.mid} never came to its screen")
-
-
-def _shown(screen: Screen) -> list[str]:
-    """The messages that a screen shows in the end; a reset replaces what was there before."""
-    shown: list[str] = []
-    for item in screen.seen:
-        if item.kind == "reset":
-            shown = list(item.mids)
-        elif item.kind == "MessageReceived":
-            shown.append(item.mid or "")
-    return shown
 
 
 # Order and turns
@@ -370,86 +313,6 @@ def lateness(log: Mapping[Place, Sequence[Row]]) -> Iterator[tuple[Place, float]
         for row in rows:
             if row.type in ENDS and row.turn in due_us:
                 yield place, (row.at_us - due_us[row.turn]) / 1e6
-
-
-# Screens
-
-
-def _screen(screen: Screen, world: World) -> Iterator[Finding]:
-    log = world.log.get(screen.place, [])
-    seq = 0
-    streamed: dict[str, tuple[int, str]] = {}
-    resumed = False
-    for item in screen.seen:
-        resumes, resumed = resumed, item.kind == "subscribed" and item.resumed
-        match item.kind:
-            case "subscribed":
-                pass
-            case "reset":
-                if resumes:
-                    what = f"it was told that it resumes, and began anew at {item.seq}"
-                    yield Finding(Rule.SCREEN, screen.place, what)
-                seq, streamed = item.seq, {}
-                said = tuple(row.mid for row in log[:seq] if row.type == "MessageReceived")
-                if item.mids != said:
-                    what = f"a snapshot at {seq} holds {item.mids}, the log {said}"
-                    yield Finding(Rule.SCREEN, screen.place, what)
-            case "text":
-                assert item.turn is not None
-                attempt, text = streamed.get(item.turn, (item.attempt, ""))
-                if item.at == 0 or attempt != item.attempt:
-                    text = ""
-                if item.at == len(text):
-                    streamed[item.turn] = item.attempt, text + item.text
-                elif item.turn in streamed:
-                    what = f"text of {item.turn} goes on at {item.at}, not at {len(text)}"
-                    yield Finding(Rule.STREAM, screen.place, what)
-            case _:
-                if item.seq != seq + 1:
-                    what = f"event {item.seq} after event {seq}"
-                    yield Finding(Rule.SCREEN, screen.place, what)
-                seq = item.seq
-                logged = log[seq - 1] if seq <= len(log) else None
-                if logged is None or logged.type != item.kind:
-                    what = f"event {seq} is {item.kind} on a screen, {logged} in the log"
-                    yield Finding(Rule.ORDER, screen.place, what)
-                elif item.kind in SHOWN and item.text != logged.text:
-                    what = f"event {seq} says {item.text!r} on a screen, {logged.text!r} in the log"
-                    yield Finding(Rule.SCREEN, screen.place, what)
-                if item.kind == "TurnRestarted":
-                    streamed.pop(item.turn or "", None)
-                if item.kind == "TurnCompleted" and item.turn in streamed:
-                    yield from _stream(screen.place, item.turn, streamed[item.turn], item.text)
-    if seq != len(log):
-        yield Finding(Rule.SCREEN, screen.place, f"a screen ends at {seq}, the log at {len(log)}")
-
-
-def _stream(place: Place, turn: str, streamed: tuple[int, str], whole: str) -> Iterator[Finding]:
-    attempt, text = streamed
-    # The end may overtake the last pieces, which the screen then has no use for.
-    if not whole.startswith(text):
-        what = f"turn {turn}, attempt {attempt}: {text!r} streamed, {whole!r} was completed"
-        yield Finding(Rule.STREAM, place, what)
-
-
-def _live(screens: Iterable[Screen]) -> Iterator[Finding]:
-    came, streamed = streaming(screens)
-    if came >= TURNS_MIN and streamed < STREAMED_MIN * came:
-        yield Finding(Rule.LIVE, ("", ""), f"{streamed} of {came} answers streamed")
-
-
-def streaming(screens: Iterable[Screen]) -> tuple[int, int]:
-    """How many answers came to screens, and of how many there was a piece before."""
-    came = streamed = 0
-    for screen in screens:
-        begun: set[str | None] = set()
-        for item in screen.seen:
-            if item.kind == "text":
-                begun.add(item.turn)
-            elif item.kind == "TurnCompleted":
-                came += 1
-                streamed += item.turn in begun
-    return came, streamed
 
 
 # Folds

@@ -37,6 +37,9 @@ NO_DEDUPLICATION = "no-deduplication"
 OFFSETS_FIRST = "offsets-first"
 NO_TOKEN = "no-token"
 
+NO_MERGES = ", ".join(f"max_bytes_to_merge_at_{at}_space_in_pool = 1" for at in ("min", "max"))
+MERGING = "SELECT name FROM system.tables WHERE database = '{}' AND engine LIKE '%MergeTree'"
+
 FOLDER = "faults"
 SABOTAGE = "sabotage"
 
@@ -126,8 +129,12 @@ def install_points(points: FaultPoints) -> None:
 
     def assigning(assigned: Any) -> Any:
         async def run(self: Any, committed: Any) -> Any:
-            # A merge would hide a doubled row sooner or later.
+            # A merge would hide a doubled row, also one that begins while the next engine opens.
             self._clickhouse.command("SYSTEM STOP MERGES")
+            database = self._database
+            for (table,) in self._clickhouse.query_rows(MERGING.format(database)):
+                alter = f"ALTER TABLE {database}.{table} MODIFY SETTING {NO_MERGES}"
+                self._clickhouse.command(alter)
             return await assigned(self, committed)
 
         return run

@@ -33,8 +33,10 @@ from .deployment import GATEWAYS
 from .history import History, Place
 from .nemesis import Fault, Nemesis, schedule
 from .network import SERVER
-from .oracle import Finding, Rest, judge, judge_rest, lateness, missing, streaming
+from .oracle import Rest, judge, judge_rest, lateness, missing
 from .provider import StormProvider
+from .rules import Finding
+from .screens import streaming
 from .world import World, look
 
 ARMED_S = 45.0

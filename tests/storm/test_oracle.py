@@ -18,9 +18,11 @@ from schemas.identifiers import client_command_id
 
 from .history import Act, Deed, History, Outcome, Seen, Send
 from .nemesis import Fault, Kind, Nemesis
-from .oracle import SHOWN, Rest, Rule, judge, judge_rest, missing
+from .oracle import Rest, judge, judge_rest, missing
 from .process import FOLDER, TRANSACTION_OPEN
 from .provider import StormProvider
+from .rules import Rule
+from .screens import SHOWN
 from .world import Fold, Row, World
 
 PLACE = ("storm-a", "c-1")
@@ -187,10 +189,38 @@ def test_an_act_that_is_lost_doubled_or_refused_is_found(
     assert storm.rules() == rules
 
 
+def test_a_cancel_is_not_too_late_while_the_answer_is_under_way(storm: Storm) -> None:
+    act(storm, Deed.CANCEL, Outcome.OK, replace(REJECTED, code="turn_over"))
+    everywhere(storm, lambda rows: numbered([*rows[:4], rows[5], rows[4]]))
+    assert storm.rules() == {Rule.LOST}
+
+
+def test_a_close_is_rejected_where_nothing_came_through_and_shown_to_nobody_later(
+    storm: Storm,
+) -> None:
+    act(storm, Deed.CLOSE, Outcome.OK, replace(REJECTED, turn="", code="unknown_conversation"))
+    storm.history.sends.clear()
+    everywhere(storm, lambda rows: numbered([rows[5]]))
+    storm.seen.clear()
+    assert storm.rules() == set()
+
+
+@pytest.mark.parametrize(("refusals", "rules"), [((), {Rule.LOST}), (("full",), set())])
+def test_a_message_may_only_be_refused_where_that_is_expected(
+    storm: Storm, refusals: tuple[str, ...], rules: set[Rule]
+) -> None:
+    refusal = Row(6, "CommandRejected", "m-2", code="full")
+    everywhere(storm, lambda rows: [*rows, refusal])
+    storm.history.sends.append(Send(PLACE, "m-2", "more", Outcome.OK, times=1))
+    found = judge(storm.history, storm.world, refusals=refusals)
+    assert {finding.rule for finding in found} == rules
+
+
 @pytest.mark.parametrize(
     ("deed", "code", "rules"),
     [
         (Deed.CANCEL, "turn_over", set()),
+        (Deed.CLOSE, "unknown_conversation", {Rule.LOST}),
         (Deed.CANCEL, "forbidden", {Rule.LOST}),
         (Deed.RATE, "unknown_turn", {Rule.LOST}),
         (Deed.CLOSE, "closed", {Rule.LOST}),
@@ -449,7 +479,7 @@ async def test_a_point_that_no_process_comes_by_is_found_and_only_then(tmp_path:
     assert finding.rule is Rule.STRUCK
     assert finding.what == "die at transaction-open, armed at 2 s, never struck"
     await arm(3)
-    assert [fault.at_s for fault in nemesis.missed(before_s=9)] == [2, 3]
+    assert [fault.at_s for fault in nemesis.missed(before_s=9)] == [2]
     point.unlink()
     await nemesis.heal()
     assert nemesis.struck == 2

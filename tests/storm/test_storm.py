@@ -21,7 +21,6 @@ from .customers import Customer, DiaryCursor
 from .deployment import GATEWAYS, deployed
 from .history import Deed, Outcome
 from .nemesis import WORKERS, Fault, Kind
-from .oracle import Finding, Rule
 from .process import (
     CLICKHOUSE_WRITTEN,
     FOLDER,
@@ -32,6 +31,7 @@ from .process import (
     TRANSACTION_OPEN,
 )
 from .provider import StormProvider, model_provider
+from .rules import Finding, Rule
 from .storm import Storm, Verdict, Weather, keep, keep_logs, last_words
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
