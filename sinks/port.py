@@ -55,7 +55,8 @@ class Sink(Protocol):
     records of one partition at a time, in offset order, one call at a time per partition, and
     commits the position that comes back. After a crash the records since the last committed
     position arrive again, so a write is idempotent. `Unavailable` from either means: again later,
-    with the partition paused; `Invalid` from `write` is a defect, since poison never gets here.
+    and meanwhile no more of this partition is read than fits; `Invalid` from `write` is a defect,
+    since poison never gets here.
     """
 
     name: str

@@ -93,7 +93,8 @@ class Transactions:
         self._owned.difference_update(partitions)
         if self._leader not in self._owned:
             self._coming = None
-            # Only here, where the assignment is known to hold, may another id be fenced.
+            # Only between polls, while the assignment holds, may another id be fenced. Who falls
+            # asleep here can fence an heir's all the same; the metadata refuses what it writes.
             self._leader = min(self._owned, default=None)
             self._writer = None if self._leader is None else self._fencing(self._leader)
 

@@ -120,7 +120,7 @@ class AnsweringStage:
         try:
             delivery = self._decoder.decode(message)
         except Invalid as error:
-            # Analysis reads the same topic and puts it aside; one letter is enough.
+            # Analysis and the projections read the same topic and put it aside.
             log.error("answering passes a record over: %s", error.code)
             return None
         if delivery is None:
