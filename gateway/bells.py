@@ -195,7 +195,7 @@ class Bells:
                 self._lost()
                 await connection.disconnect(nowait=True)
             failures += 1
-            await asyncio.sleep(random.uniform(0.02, min(RETRY_S_MAX, 0.05 * 2**failures)))
+            await asyncio.sleep(_pause_s(failures))
 
     def _lost(self) -> None:
         self._on_state(False)
@@ -265,6 +265,11 @@ class Bells:
         elif kind == b"subscribe":
             feed.attached.set()
             feed.catch_up()
+
+
+def _pause_s(failures: int) -> float:
+    """A random wait before the next try, after so many that failed in a row."""
+    return random.uniform(0.02, min(RETRY_S_MAX, 0.05 * 2 ** min(failures, 10)))
 
 
 async def _send(connection: AbstractConnection, verb: str, channels: list[bytes]) -> None:

@@ -138,6 +138,11 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         self._events.put(run)
         return await asyncio.wrap_future(future)
 
+    @property
+    def held(self) -> frozenset[TopicPartition]:
+        """The partitions of which nothing is read, at the stage's wish."""
+        return frozenset(self._held)
+
     async def hold(self, partitions: Collection[TopicPartition]) -> None:
         """Reads nothing of these until they are released."""
 
@@ -169,7 +174,7 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
 
     @property
     def paused(self) -> bool:
-        """Whether it, or its stage, waits for something that is away."""
+        """Whether it waits to read a batch again, or its stage for something other than Kafka."""
         return bool(self._resume_at) or self._listener.away
 
     def was_excused(self, since: float) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from confluent_kafka import Consumer, KafkaException, Message
@@ -24,6 +25,8 @@ from streams.messages import PASSING
 from streams.restore import read_to_end
 
 log = logging.getLogger(__name__)
+
+FLOAT_BYTES = 4
 
 Documents = dict[str, dict[str, KnowledgeDocument | None]]
 """By tenant and document id; None for a document that was removed."""
@@ -126,19 +129,28 @@ class KnowledgeTable:
 def brought_up(
     index: KnowledgeIndex, documents: Mapping[str, KnowledgeDocument | None]
 ) -> KnowledgeIndex:
-    """The index with these documents of its tenant; one that has no place there is passed over."""
+    """The index with these documents of its tenant.
+
+    Embeddings of two models can't be searched together: where there are some, the documents of the
+    model that has most of them stay.
+    """
     added = [d for d in documents.values() if d is not None]
     removed = [document_id for document_id, d in documents.items() if d is None]
     try:
         return index.updated(added, removed)
-    except ValueError:
-        index = index.updated((), removed)
-    for document in added:
-        try:
-            index = index.updated((document,))
-        except ValueError as error:
-            log.error("document %s is passed over: %s", document.document_id, error)
-    return index
+    except ValueError as error:
+        log.error("knowledge of tenant %s: %s", index.tenant_id, error)
+    present = {**{d.document_id: d for d in index.documents}, **documents}
+    kept = [d for d in present.values() if d is not None]
+    counted = Counter(width for d in kept for width in _widths(d) if width % FLOAT_BYTES == 0)
+    usual = {width for width, _ in counted.most_common(1)}
+    odd = sorted(d.document_id for d in kept if _widths(d) - usual)
+    log.error("documents passed over: %s", ", ".join(odd))
+    return KnowledgeIndex.build(index.tenant_id, [d for d in kept if d.document_id not in odd])
+
+
+def _widths(document: KnowledgeDocument) -> set[int]:
+    return {len(each.embedding) for each in (*document.passages, *document.questions)}
 
 
 def document_key(tenant_id: str, document_id: str) -> bytes:

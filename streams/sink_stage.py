@@ -43,7 +43,7 @@ class _Lane:
     reached: int = 0
     """The offset that follows all that was taken in."""
     write_at_us: int | None = None
-    """None: nothing was taken in since, or it waits with all that are in trouble."""
+    """None: nothing was taken in since, or it is in trouble and waits to be tried again."""
     trouble: Unavailable | None = None
     """Why the last write failed."""
     uncommitted: Position | None = None
@@ -51,10 +51,8 @@ class _Lane:
     def is_full(self, most: int) -> bool:
         return len(self.waiting) >= most
 
-    def is_due(self, most: int, *, retry: bool) -> bool:
-        if self.trouble is not None:
-            return retry
-        return _is_due(self.write_at_us) or self.is_full(most)
+    def is_due(self, most: int) -> bool:
+        return self.trouble is None and (_is_due(self.write_at_us) or self.is_full(most))
 
     def take(self, records: list[Delivery], letters: list[Outgoing], reached: int) -> None:
         self.waiting += records
@@ -97,7 +95,8 @@ class SinkStage:
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._held: set[TopicPartition] = set()
         self._retry_at_us: int | None = None
-        """When the lanes in trouble are tried again, all at once."""
+        """When one of the lanes in trouble is tried again."""
+        self._probes = 0
         self._check_at_us = 0
         self.away = False
         self._commit_at_us: int | None = None
@@ -214,15 +213,12 @@ class SinkStage:
                 lane.write_at_us = write_at_us
 
     async def _write_due(self) -> None:
-        """Writes the lanes whose time has come, side by side; one that can't waits to retry."""
-        retry = _is_due(self._retry_at_us)
-        due = [
-            p
-            for p, lane in self._lanes.items()
-            if lane.is_due(self._sink.batch_records_max, retry=retry)
-        ]
-        if retry:
-            self._retry_at_us = None
+        """Writes the lanes whose time has come, side by side."""
+        most = self._sink.batch_records_max
+        due = [p for p, lane in self._lanes.items() if lane.is_due(most)]
+        probe = self._probe()
+        if probe is not None:
+            due.append(probe)
         if not due:
             return
         began = time.monotonic()
@@ -231,23 +227,43 @@ class SinkStage:
             if outcome is not None and not isinstance(outcome, Unavailable):
                 raise outcome
             self._lanes[partition].tried(outcome, self._sink.batch_wait_ms)
-        self._settle_trouble()
+        helped = probe is not None and self._lanes[probe].trouble is None
+        self._settle_trouble(helped=helped)
         self._batch_seconds.observe(time.monotonic() - began)
 
-    def _settle_trouble(self) -> None:
-        """Says when to try again what went wrong."""
-        troubles = [lane.trouble for lane in self._lanes.values() if lane.trouble is not None]
+    def _probe(self) -> TopicPartition | None:
+        """One lane in trouble, when it is time to try again, and another one the next time.
+
+        A try may take seconds, and the lanes that are well wait for it.
+        """
+        if not _is_due(self._retry_at_us):
+            return None
+        self._retry_at_us = None
+        troubled = self._troubled()
+        self._probes += 1
+        return troubled[self._probes % len(troubled)] if troubled else None
+
+    def _settle_trouble(self, *, helped: bool) -> None:
+        """Says when to try again what went wrong; where that `helped` one lane, at once."""
+        troubled = self._troubled()
         self.away = self._is_away()
-        if not troubles:
+        if helped or not troubled:
             self._backoff.reset()
-        elif self._retry_at_us is None:
-            wait_s = self._backoff.next_s()
-            self._retry_at_us = _now_us() + int(wait_s * 1e6)
-            log.warning("%s waits %.1f s: %s", self.name, wait_s, troubles[0])
+        if not troubled or self._retry_at_us is not None:
+            return
+        wait_s = 0.0 if helped else self._backoff.next_s()
+        self._retry_at_us = _now_us() + int(wait_s * 1e6)
+        if wait_s:
+            trouble = self._lanes[troubled[0]].trouble
+            log.warning("%s waits %.1f s: %s", self.name, wait_s, trouble)
+
+    def _troubled(self) -> list[TopicPartition]:
+        return [p for p, lane in self._lanes.items() if lane.trouble is not None]
 
     def _is_away(self) -> bool:
-        troubles = (lane.trouble for lane in self._lanes.values())
-        return any(t is not None and not isinstance(t, KafkaUnavailable) for t in troubles)
+        """Whether something but Kafka is."""
+        troubles = (self._lanes[partition].trouble for partition in self._troubled())
+        return any(not isinstance(trouble, KafkaUnavailable) for trouble in troubles)
 
     async def _write_all(
         self, partitions: Sequence[TopicPartition]
@@ -325,6 +341,7 @@ class SinkStage:
         self._lanes[partition] = _Lane()
         # What was polled before that comes again.
         self._batch.messages.pop(partition, None)
+        self._batch.rest.pop(partition, None)
 
     def _commit_of(self, partition: TopicPartition) -> Commit:
         async def commit(position: Position) -> None:

@@ -42,8 +42,8 @@ from streams.worker import Reading, Worker
 log = logging.getLogger(__name__)
 
 TENANT_DATABASE = "parley_tenant"
-INSERT_SHARE = 0.6
-"""Of the time for which a stage may get nowhere: an insert may take so long."""
+INSERT_SHARE = 0.3
+"""Of the time for which a stage may get nowhere: an insert may take so long, and a write is two."""
 
 
 def main(settings: Settings, *, embedded: bool) -> int:

@@ -72,3 +72,7 @@ async def test_a_redis_that_takes_the_connection_and_says_nothing_is_tried_again
     await until(feed.attached.is_set)
     await bells.close()
     deaf.close()
+
+
+def test_the_pause_between_tries_has_a_bound_however_many_failed() -> None:
+    assert all(0 < bells_module._pause_s(failures) <= 2 for failures in (1, 10, 5_000))

@@ -24,6 +24,12 @@ def judge_screens(history: History, log: Mapping[Place, Sequence[Row]]) -> Itera
     yield from _live(history.screens.values())
 
 
+def ends_on_screens(log: Sequence[Row]) -> bool:
+    """Whether screens show a conversation to its end: what was rejected before there was an owner
+    is shown to the socket that asked, and to no other."""
+    return any(row.type == "ConversationStarted" for row in log)
+
+
 def _screen(screen: Screen, log: Sequence[Row]) -> Iterator[Finding]:
     seq = 0
     streamed: dict[str, tuple[int, str]] = {}
@@ -68,8 +74,7 @@ def _screen(screen: Screen, log: Sequence[Row]) -> Iterator[Finding]:
                     streamed.pop(item.turn or "", None)
                 if item.kind == "TurnCompleted" and item.turn in streamed:
                     yield from _stream(screen.place, item.turn, streamed[item.turn], item.text)
-    # What was rejected before there was an owner is shown to the socket that asked, and nowhere.
-    if seq != len(log) and any(row.type == "ConversationStarted" for row in log):
+    if seq != len(log) and ends_on_screens(log):
         yield Finding(Rule.SCREEN, screen.place, f"a screen ends at {seq}, the log at {len(log)}")
 
 

@@ -36,7 +36,7 @@ from .network import SERVER
 from .oracle import Rest, judge, judge_rest, lateness, missing
 from .provider import StormProvider
 from .rules import Finding
-from .screens import streaming
+from .screens import ends_on_screens, streaming
 from .world import World, look
 
 ARMED_S = 45.0
@@ -252,7 +252,8 @@ async def _screens(history: History, world: World, until: float) -> None:
     """Waits until every screen shows what the log has."""
 
     def behind(place: Place) -> bool:
-        return history.screen(place).seq < len(world.log.get(place, ()))
+        rows = world.log.get(place, ())
+        return ends_on_screens(rows) and history.screen(place).seq < len(rows)
 
     while any(map(behind, history.screens)) and time.monotonic() < until:  # noqa: ASYNC110
         await asyncio.sleep(0.1)

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from confluent_kafka import TopicPartition as Assigned
 from stage_runs import FIRST, PLACES, Log, sinking
-from turn_parts import WIRES, Person, Sent, eventually
+from turn_parts import IDS, WIRES, Person, SchemaIdsInMemory, Sent, eventually
 
 from infra.keys import Sealer
 from infra.telemetry.metrics import Metrics
 from schemas.events import MessageReceived
 from schemas.failures import Unavailable
 from schemas.topics import EVENTS, Topic
+from schemas.wire import TopicWire
 from sinks.port import Commit, Delivery, Position, TopicPartition
+from streams.backoff import Backoff
 from streams.batch_source import BEGINNING
 from streams.sink_stage import SinkStage
 
 PLACE = TopicPartition("parley.events.v1", 3)
+UNKNOWN = b"\x00\x00\x00\xff\xff" + b"whatever this is"
 
 
 class NothingCommitted:
@@ -85,6 +89,8 @@ class Shelf:
     def __init__(self) -> None:
         self.kept: dict[TopicPartition, list[str]] = {place: [] for place in PLACES}
         self.refused: set[TopicPartition] = set()
+        self.lost: set[TopicPartition] = set()
+        """These are read from their beginning again, and are not refused any more."""
 
     async def assigned(
         self, committed: Mapping[TopicPartition, Position | None]
@@ -94,6 +100,10 @@ class Shelf:
     async def write(
         self, source: TopicPartition, batch: Sequence[Delivery], commit: Commit
     ) -> Position:
+        if source in self.lost:
+            self.lost.discard(source)
+            self.refused.discard(source)
+            return Position(0)
         if source in self.refused:
             raise Unavailable("there is no place for these")
         self.kept[source] += [cast(MessageReceived, d.record).mid for d in batch]
@@ -137,3 +147,56 @@ async def test_a_partition_that_was_held_is_read_again_once_it_comes_back(
         for place in gone:
             end = log.add(alice, said, place)
             await eventually(lambda p=place, e=end: log.committed(p, first.name) == e)
+
+
+async def test_held_partitions_come_and_go_and_stay_held_over_a_pause_of_all(
+    log: Log, alice: Person, sealer: Sealer, sent: Sent, tmp_path: Path
+) -> None:
+    first, second, ids = Shelf(), Shelf(), SchemaIdsInMemory()
+    ids.schemas = list(IDS.schemas)
+    first.refused.update(PLACES)
+    said = alice.lives(*(alice.says("I lost my card", f"m-{number}") for number in range(12)))
+    wire, cold = WIRES[EVENTS], TopicWire(EVENTS, ids)
+    async with sinking(first, cold, sealer, sent, log.broker, tmp_path / "1") as source:
+        ends = {place: log.add(alice, said, place) for place in PLACES}
+        await eventually(lambda: source.held == set(PLACES))
+        joining = sinking(second, wire, sealer, sent, log.broker, tmp_path / "2", owning=1)
+        async with joining as other:
+            gone = other.owned
+            await eventually(lambda: all(log.committed(p, first.name) == ends[p] for p in gone))
+            assert source.held == source.owned == set(PLACES) - gone
+        await eventually(lambda: source.owned == set(PLACES))
+        # An unknown schema of which nobody can be asked pauses all; then all but these go on.
+        asked, ids.away = ids.asked, True
+        log.broker.append(min(gone), b"somebody", UNKNOWN)
+        await eventually(lambda: ids.asked > asked + 1)
+        assert source.held == set(PLACES) - gone
+        ids.away = False
+        first.refused.clear()
+        ends = {place: log.add(alice, said, place) for place in PLACES}
+        await eventually(lambda: all(log.committed(p, first.name) == ends[p] for p in PLACES))
+
+
+async def test_a_partition_that_goes_back_while_it_is_being_held_is_read_from_there(
+    log: Log,
+    alice: Person,
+    sealer: Sealer,
+    sent: Sent,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Backoff, "next_s", lambda self: 0.000_001)
+    shelf, mids = Shelf(), [f"m-{number}" for number in range(12)]
+    shelf.refused.add(FIRST)
+    said = alice.lives(*(alice.says("I lost my card", mid) for mid in mids))
+    async with sinking(shelf, WIRES[EVENTS], sealer, sent, log.broker, tmp_path) as source:
+        hold = source.hold
+
+        async def hold_and_lose(partitions: Collection[TopicPartition]) -> None:
+            await hold(partitions)
+            shelf.lost.add(FIRST)
+
+        monkeypatch.setattr(source, "hold", hold_and_lose)
+        end = log.add(alice, said)
+        await eventually(lambda: log.committed(FIRST, shelf.name) == end)
+    assert shelf.kept[FIRST] == mids
