@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -32,7 +33,13 @@ def main() -> int:
     weather = Weather(chosen.seed, chosen.minutes * 60, chosen.conversations, chosen.fault_every)
     console = Console()
     console.print(f"seed [bold]{chosen.seed}[/bold], {chosen.minutes:g} minutes")
-    verdict = _run(weather, console, chosen.out)
+    # Told to end it takes its stack and its small filesystem with it, as at Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        verdict = _run(weather, console, chosen.out)
+    except KeyboardInterrupt:
+        console.print("stopped before it could be judged")
+        return 130
     show(verdict, console)
     file = keep(verdict, chosen.out)
     if not verdict.holds:
