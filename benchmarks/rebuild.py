@@ -110,7 +110,9 @@ def rebuild(addresses: dict[str, str], folder: Path, copy: str, events: int) -> 
     with running(command, log, env=_environment(addresses)) as process:
         while not _reached(consumer, partitions, ends):
             if process.poll() is not None or time.monotonic() - began > GIVE_UP_S:
-                raise SystemExit(f"{copy} was not built: see {log}")
+                # The folder goes with this process.
+                last = "\n".join(log.read_text().splitlines()[-20:])
+                raise SystemExit(f"{copy} was not built; what its process said last:\n{last}")
             time.sleep(0.2)
         seconds = time.monotonic() - began
         memory_mb = psutil.Process(process.pid).memory_info().rss / 2**20

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from schemas.identifiers import is_client_id
+
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -19,6 +21,13 @@ Data = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Tenant = Annotated[str, typer.Option("--tenant", metavar="T", help="The tenant to speak for.")]
+
+
+def client_id(text: str | None) -> str | None:
+    """Refuses what can't name a conversation; a callback for `typer.Option`."""
+    if text is not None and not is_client_id(text):
+        raise typer.BadParameter("a conversation's id is 1 to 64 of A-Z, a-z, 0-9, _ and -")
+    return text
 
 
 def command_group(help_text: str) -> typer.Typer:

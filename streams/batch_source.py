@@ -144,23 +144,15 @@ class BatchSource(Service):  # type: ignore[misc]  # Faust's services are untype
         return frozenset(self._held)
 
     async def hold(self, partitions: Collection[TopicPartition]) -> None:
-        """Reads nothing of these until they are released."""
+        """Reads nothing of these from now on, and again of others that were held before."""
 
-        def pause(consumer: Consumer) -> None:
-            self._held.update(self._owned.intersection(partitions))
-            consumer.pause([Assigned(*p) for p in self._held])
+        def change(consumer: Consumer) -> None:
+            held = self._owned.intersection(partitions)
+            consumer.resume([Assigned(*p) for p in self._held - held])
+            consumer.pause([Assigned(*p) for p in held])
+            self._held = held
 
-        await self.call(pause)
-
-    async def release(self, partitions: Collection[TopicPartition]) -> None:
-        """Reads on where it was held."""
-
-        def resume(consumer: Consumer) -> None:
-            again = self._held.intersection(partitions)
-            self._held -= again
-            consumer.resume([Assigned(*p) for p in again])
-
-        await self.call(resume)
+        await self.call(change)
 
     @property
     def stopping(self) -> bool:

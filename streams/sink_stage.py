@@ -185,14 +185,14 @@ class SinkStage:
             batch.give_back(partition, 0)
         self._held.update(full)
         if full:
-            await self._source.hold(full)
+            await self._source.hold(self._held)
 
     async def _release(self) -> None:
         """Reads on where there is room again."""
         room = {partition for partition in self._held if not self._is_full(partition)}
         self._held -= room
         if room:
-            await self._source.release(room)
+            await self._source.hold(self._held)
 
     async def _collect(self, batch: Batch) -> None:
         """Decodes the batch, and only then takes it in: it comes again if the registry is away."""

@@ -11,6 +11,7 @@ import aiohttp
 from parley.client.conversation import Conversation, OnItem, new_id
 from parley.client.cursor import Cursor
 from parley.client.line import SocketLine
+from schemas.identifiers import is_client_id
 
 SUBSCRIPTIONS_PER_SOCKET = 32
 
@@ -71,8 +72,10 @@ class Client:
         `on_item` is called with everything that is applied, from the first replayed event on.
 
         Waits for a free place when all sockets are full. Raises `ConversationRefused` and
-        `GatewayClosed`.
+        `GatewayClosed`, and `ValueError` for an id that no conversation can have.
         """
+        if conversation_id is not None and not is_client_id(conversation_id):
+            raise ValueError(f"{conversation_id!r} can't name a conversation")
         async with self._room:
             await self._room.wait_for(self._has_place)
             line = self._line()

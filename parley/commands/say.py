@@ -11,7 +11,7 @@ from infra.settings import Settings, load_settings
 from parley.answer_view import AnswerView
 from parley.client import Exchange
 from parley.exits import Exit
-from parley.options import Data, Json, Tenant, filled
+from parley.options import Data, Json, Tenant, client_id, filled
 from parley.talk import ask, follow, open_client
 from parley.terminal import err, out, print_json
 
@@ -21,6 +21,7 @@ ConversationOption = Annotated[
         "--conversation",
         "-c",
         metavar="C",
+        callback=client_id,
         help="Go on with this conversation; a new one by this id if there is none.",
     ),
 ]

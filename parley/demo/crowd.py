@@ -112,7 +112,5 @@ def _check_talk(talk: Talk) -> None:
         raise Broken(f"{customer.name}'s answer rests on {found}, expected {customer.cites}")
     if customer.declined and not last.declined:
         raise Broken(f"{customer.name}'s question is out of scope and was answered all the same")
-    arrived = str(talk.items)
-    for secret in customer.secrets:
-        if secret in arrived:
-            raise Broken(f"a value that {customer.name} planted came back in the clear")
+    if customer.redacted and talk.redacted != [customer.redacted]:
+        raise Broken(f"{customer.name}'s message was recorded as {talk.redacted}")

@@ -10,7 +10,7 @@ class Customer:
     """A person and what they say, in order; each message waits for the answer before it.
 
     `cites` names an article that the last answer must rest on, `declined` says that there is
-    none to rest on, and `secrets` are values that must not leave the gateway again.
+    none to rest on, and `redacted` is all that may be left of their only message.
     """
 
     name: str
@@ -18,7 +18,7 @@ class Customer:
     messages: tuple[str, ...]
     cites: str = ""
     declined: bool = False
-    secrets: tuple[str, ...] = ()
+    redacted: str = ""
 
 
 BANK, GROCER = "demo", "harvest"
@@ -37,7 +37,7 @@ CUSTOMERS = (
             "I was charged twice with card 4111 1111 1111 1111, "
             "please write to ben.carter@example.com",
         ),
-        secrets=("4111 1111 1111 1111", "ben.carter@example.com"),
+        redacted="I was charged twice with card <CARD_1>, please write to <EMAIL_1>",
     ),
     Customer(
         "cleo", BANK, ("Which film won the prize for the best costumes last year?",), declined=True

@@ -42,6 +42,7 @@ from streams.worker import Reading, Worker
 log = logging.getLogger(__name__)
 
 TENANT_DATABASE = "parley_tenant"
+USUAL_PORT = 8123
 INSERT_SHARE = 0.3
 """Of the time for which a stage may get nowhere: an insert may take so long, and a write is two."""
 
@@ -160,7 +161,8 @@ async def _embedded(wiring: Wiring, dependencies: Dependencies) -> AsyncIterator
         endpoint = SqlEndpoint(engine, databases=Databases(chosen.database, TENANT_DATABASE))
         address = urlsplit(chosen.url)
         try:
-            await endpoint.start(address.hostname or "127.0.0.1", address.port or 8123)
+            port = USUAL_PORT if address.port is None else address.port  # 0 is any that is free
+            await endpoint.start(address.hostname or "127.0.0.1", port)
         except OSError as error:
             raise PortTaken(
                 f"{chosen.url} can't serve SQL ({error.strerror}): "

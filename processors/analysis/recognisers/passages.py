@@ -39,11 +39,16 @@ _WORTH_A_LOOK = re.compile(r"[\d@]|\w[.\[(]\w|://")
 # to find, so made of letters and of punctuation that no value has, and no pair of capitals at the
 # end; each with the space after it. It says no more than the rules below would say word by word.
 _LETTERS = r"A-Za-z\u00c0-\u052f"
+_PLAIN = rf"[{_LETTERS}!\"',;:?)\]-]"
+_PLAIN_STOP = r"\.(?!\w)"
+# Every stop begins a new turn of the loop, so that there is one way to read a word, and nothing to
+# try again where it goes on otherwise. (Possessive groups would say so, but Python before 3.11.5
+# takes back what they have matched.)
 _PLAIN_WORD = (
-    rf"[(\[]?(?:[{_LETTERS}!\"',;:?)\]-]++|\.(?!\w))++"
+    rf"[(\[]?(?:{_PLAIN}|{_PLAIN_STOP}){_PLAIN}*(?:{_PLAIN_STOP}{_PLAIN}*)*"
     r"(?:(?<![A-Z][A-Z])|(?<=[A-Za-z][A-Z][A-Z]))"
 )
-_PLAIN_WORDS = re.compile(rf"[^{_WORD}]*+(?:{_PLAIN_WORD}[^{_WORD}]++)*+")
+_PLAIN_WORDS = re.compile(rf"[^{_WORD}]*(?:{_PLAIN_WORD}[^{_WORD}]+)*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,3 +183,13 @@ def test_output_that_nobody_reads_ends_quietly() -> None:
             check=False,
         )
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", [("say", "hi"), ("chat",)], ids=["say", "chat"])
+@pytest.mark.parametrize("name", ["a b", "ä", "a/b", "x" * 65, ""])
+def test_an_id_that_no_conversation_can_have_is_wrong_usage(
+    command: tuple[str, ...], name: str, tmp_path: Path
+) -> None:
+    answered = run_parley(*command, "--conversation", name, "--data", str(tmp_path))
+    assert answered.code == Exit.USAGE
+    assert "1 to 64" in answered.err
