@@ -18,7 +18,7 @@ from parley.talk import ask, open_client
 
 BY_TENANT = (
     "SELECT tenant_id, count() AS answers, countIf(declined) AS declined, "
-    "countIf(attempts > 1) AS taken_over, round(median(first_token_ms), 1) AS first_token_ms "
+    "countIf(attempts > 1) AS taken_over, round(median(first_token_ms), 1) AS answerer_ms "
     "FROM v1_turns GROUP BY tenant_id ORDER BY tenant_id"
 )
 BY_INTENT = (
