@@ -23,7 +23,7 @@ from infra.keys import open_sealer
 from infra.schema_registry import SchemaRegistry
 from infra.settings import load_settings
 from infra.telemetry.metrics import Metrics
-from parley.processes.running import collect_rarely
+from parley.garbage import collect_rarely
 from schemas.headers import Headers
 from schemas.identifiers import derived_id
 from schemas.makers import maker

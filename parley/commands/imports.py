@@ -13,6 +13,7 @@ from rich.table import Table
 from infra.settings import load_settings
 from parley.client import Client
 from parley.exits import Exit
+from parley.garbage import collect_rarely
 from parley.importing.dialogues import Dialogue
 from parley.importing.figures import PERCENTILES, STEPS, Figures, percentile
 from parley.importing.formats import read_dialogues
@@ -105,6 +106,7 @@ def imports(
 
 def _play(player: Player, dialogues: list[Dialogue]) -> bool:
     """Plays the dialogues; False if Ctrl-C ended it early."""
+    collect_rarely()  # or their customers would wait for our collector, and we measure that
     try:
         asyncio.run(player.play(dialogues))
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ import logging
 
 from gateway.server import PortTaken, open_gateway
 from infra.settings.loading import Settings
+from parley.garbage import collect_rarely
 from parley.processes.running import OK, REFUSED, run_process
 from parley.wiring import Wiring
 
@@ -33,6 +34,7 @@ async def _serve(wiring: Wiring, stop: asyncio.Event) -> int:
         log.error("%s", error)
         await gateway.close()
         return REFUSED
+    collect_rarely()
     log.info("the gateway listens on http://%s", gateway.address)
     await stop.wait()
     await gateway.drain()

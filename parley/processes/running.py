@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -19,6 +18,7 @@ from infra.keys.errors import KeyStoreUnusable
 from infra.settings.loading import Settings
 from infra.telemetry.http import PortTaken, serve_telemetry
 from infra.telemetry.logging import set_up_logging
+from parley.garbage import collect_rarely
 from parley.wiring import Wiring
 from schemas.failures import Unavailable
 from streams.batch import StageLost
@@ -60,17 +60,6 @@ def run_process(settings: Settings, service: str, body: Body) -> int:
 
     code: int = uvloop.run(main())
     return code
-
-
-def collect_rarely() -> None:
-    """Looks for reference cycles seldom, and never among what was loaded at the start.
-
-    Records are no cycles, so they go without the collector; but thousands live at once in a
-    batch, and by default it would walk over them again and again: a sixth of the engine's time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
 
 
 async def run_worker(wiring: Wiring, worker: Worker, stop: asyncio.Event) -> None:
