@@ -81,6 +81,8 @@ def _lines(file: str) -> Iterator[Iterator[str]]:
             sys.stdin.reconfigure(errors="replace")
         yield _with_text(sys.stdin)
         return
+    if not Path(file).exists():
+        raise typer.BadParameter(f"there is no file {file}; for a text: echo TEXT | parley analyse")
     with Path(file).open(encoding="utf-8", errors="replace") as opened:
         yield _with_text(opened)
 

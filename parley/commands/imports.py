@@ -83,9 +83,8 @@ def imports(
 
     messages = sum(len(each.messages) for each in dialogues)
     people = people_for(rate, len(dialogues))
-    err().print(
-        f"{len(dialogues)} conversations with {messages} messages, {people} customers at once"
-    )
+    said = (_counted(len(dialogues), "conversation"), _counted(messages, "message"))
+    err().print(f"{' with '.join(said)}, {_counted(people, 'customer')} at once")
     with counting() as bar:
         task = bar.add_task("playing", total=messages)
         player = Player(
@@ -102,6 +101,10 @@ def imports(
         raise typer.Exit(Exit.INTERRUPTED)
     if figures.unanswered:
         raise typer.Exit(Exit.NEGATIVE)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _play(player: Player, dialogues: list[Dialogue]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -28,8 +29,15 @@ ConversationOption = Annotated[
 Person = Annotated[str, typer.Option("--sub", metavar="S", help="The person who speaks.")]
 
 
+def said(text: str) -> str:
+    """What the argument stands for; a callback for `typer.Argument`."""
+    return filled(sys.stdin.read().strip() if text == "-" else text)
+
+
 def say(
-    text: Annotated[str, typer.Argument(help="What to say.", callback=filled)],
+    text: Annotated[
+        str, typer.Argument(help="What to say; - reads it from the input.", callback=said)
+    ],
     conversation: ConversationOption = None,
     tenant: Tenant = "demo",
     sub: Person = "terminal",

@@ -193,3 +193,15 @@ def test_an_id_that_no_conversation_can_have_is_wrong_usage(
     answered = run_parley(*command, "--conversation", name, "--data", str(tmp_path))
     assert answered.code == Exit.USAGE
     assert "1 to 64" in answered.err
+
+
+def test_analyse_says_how_to_give_it_a_text_instead_of_a_file() -> None:
+    answered = run_parley("analyse", "I was charged twice")
+    assert answered.code == Exit.USAGE
+    assert "echo TEXT" in answered.err
+
+
+def test_say_reads_what_to_say_from_the_input_where_it_is_a_dash(tmp_path: Path) -> None:
+    answered = run_parley("say", "-", "--data", str(tmp_path), text="  \n")
+    assert answered.code == Exit.USAGE
+    assert "says nothing" in answered.err
