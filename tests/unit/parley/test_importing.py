@@ -190,13 +190,18 @@ def test_control_c_prints_the_figures_of_what_was_done(
         return player.figures
 
     monkeypatch.setattr(Player, "play", play)
+    # Whoever runs the tests in the background may have Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr("parley.commands.imports.gateway_url", lambda settings: "http://nowhere")
     # It is for a process of its own; here it would run into what earlier tests left behind.
     monkeypatch.setattr("parley.commands.imports.collect_rarely", lambda: None)
     file = tmp_path / "own.jsonl"
     file.write_text('{"text": "a"}\n' * 5)
     asked = ["import", str(file), "--format", "jsonl", "--data", str(tmp_path), *flag]
-    ended = CliRunner().invoke(app, asked)
+    try:
+        ended = CliRunner().invoke(app, asked)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.exit_code == Exit.INTERRUPTED, ended.stderr
     assert "1 of 5 messages" in ended.stderr
     assert ('"completed": 1' if flag else "1 of 1 messages answered") in ended.stdout
