@@ -25,6 +25,7 @@ from benchmarks.broker import fresh_broker
 from benchmarks.commands import TENANT, Seal, whole_conversation
 from benchmarks.processes import running
 from infra.keys import open_sealer
+from infra.local.logs import tail
 from infra.schema_registry import SchemaRegistry
 from infra.settings import load_settings
 from parley.sending import Sending
@@ -111,8 +112,7 @@ def rebuild(addresses: dict[str, str], folder: Path, copy: str, events: int) -> 
         while not _reached(consumer, partitions, ends):
             if process.poll() is not None or time.monotonic() - began > GIVE_UP_S:
                 # The folder goes with this process.
-                last = "\n".join(log.read_text().splitlines()[-20:])
-                raise SystemExit(f"{copy} was not built; what its process said last:\n{last}")
+                raise SystemExit(f"{copy} was not built; what its process said last:\n{tail(log)}")
             time.sleep(0.2)
         seconds = time.monotonic() - began
         memory_mb = psutil.Process(process.pid).memory_info().rss / 2**20

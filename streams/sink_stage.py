@@ -93,7 +93,6 @@ class SinkStage:
         self._delay_seconds = metrics.sink_delay_seconds.labels(sink.name)
         self._tracing = tracing
         self._lanes: dict[TopicPartition, _Lane] = {}
-        self._held: set[TopicPartition] = set()
         self._retry_at_us: int | None = None
         """When one of the lanes in trouble is tried again."""
         self._probes = 0
@@ -127,7 +126,6 @@ class SinkStage:
     def revoked(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
         for partition in partitions:
             self._lanes.pop(partition, None)
-        self._held.difference_update(partitions)
         self.away = self._is_away()
         asyncio.run_coroutine_threadsafe(self._sink.revoked(partitions), self._loop).result()
 
@@ -159,8 +157,7 @@ class SinkStage:
             await self._hold_full(batch)
         await self._collect(batch)
         await self._write_due()
-        if self._held:
-            await self._release()
+        await self._release()
         if _is_due(self._commit_at_us):
             await self._commit_rest()
 
@@ -183,16 +180,15 @@ class SinkStage:
         full = list(filter(self._is_full, batch.messages))
         for partition in full:
             batch.give_back(partition, 0)
-        self._held.update(full)
         if full:
-            await self._source.hold(self._held)
+            await self._source.hold(self._source.held.union(full))
 
     async def _release(self) -> None:
         """Reads on where there is room again."""
-        room = {partition for partition in self._held if not self._is_full(partition)}
-        self._held -= room
-        if room:
-            await self._source.hold(self._held)
+        held = self._source.held
+        full = set(filter(self._is_full, held))
+        if full != held:
+            await self._source.hold(full)
 
     async def _collect(self, batch: Batch) -> None:
         """Decodes the batch, and only then takes it in: it comes again if the registry is away."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -15,9 +15,9 @@ from infra.keys import Sealer
 from infra.providers import Provider
 from infra.telemetry.metrics import Metrics
 from schemas.events import Event, MessageReceived
-from schemas.topics import DEAD_LETTERS, EVENTS
+from schemas.topics import DEAD_LETTERS, EVENTS, Topic
 from schemas.wire import TopicWire
-from sinks.port import Sink, TopicPartition
+from sinks.port import Commit, Delivery, Position, Sink, TopicPartition
 from streams.answering.attempt import Desk
 from streams.answering.open_messages import WANTED
 from streams.answering.stage import NAME, AnsweringStage
@@ -85,6 +85,32 @@ def runs(make: Callable[[Provider], tuple[Worker, BatchSource]]) -> Run:
             await worker.stop()
 
     return run
+
+
+class Shelf:
+    """A sink to put things on; a test says what `write` does with them."""
+
+    name = "shelf"
+    topics: tuple[Topic, ...] = (EVENTS,)
+    batch_records_max = 100
+    batch_wait_ms = 0
+    commit_every_ms = 0
+
+    async def assigned(
+        self, committed: Mapping[TopicPartition, Position | None]
+    ) -> Mapping[TopicPartition, Position]:
+        return {}
+
+    async def write(
+        self, source: TopicPartition, batch: Sequence[Delivery], commit: Commit
+    ) -> Position:
+        raise NotImplementedError
+
+    async def check(self) -> Mapping[TopicPartition, Position]:
+        return {}
+
+    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Nothing to forget."""
 
 
 @asynccontextmanager

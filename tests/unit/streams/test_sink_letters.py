@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from stage_runs import FIRST, Log, sinking
+from stage_runs import FIRST, Log, Shelf, sinking
 from turn_parts import IDS, WIRES, Person, SchemaIdsInMemory, Sent, eventually
 
 from infra.keys import Sealer
 from schemas.events import MessageReceived
-from schemas.topics import EVENTS, Topic
+from schemas.topics import EVENTS
 from schemas.wire import TopicWire
 from sinks.port import Commit, Delivery, Position, TopicPartition
 
-NAME = "shelf"
+NAME = Shelf.name
 SECRET = b"my card is 4111 1111 1111 1111"
 UNKNOWN = b"\x00\x00\x00\xff\xff" + SECRET
 
 
-class Shelf:
-    """A sink that keeps what it is given."""
-
-    name = NAME
-    topics: tuple[Topic, ...] = (EVENTS,)
-    batch_records_max = 100
-    batch_wait_ms = 0
+class LetterShelf(Shelf):
+    """Keeps what it is given, and notes how many letters came before."""
 
     def __init__(self, sent: Sent, commit_every_ms: int = 0) -> None:
         self.commit_every_ms = commit_every_ms
@@ -34,23 +29,12 @@ class Shelf:
         self.letters_before: list[int] = []
         self._sent = sent
 
-    async def assigned(
-        self, committed: Mapping[TopicPartition, Position | None]
-    ) -> Mapping[TopicPartition, Position]:
-        return {}
-
     async def write(
         self, source: TopicPartition, batch: Sequence[Delivery], commit: Commit
     ) -> Position:
         self.letters_before.append(len(self._sent.letters))
         self.kept += [delivery.record for delivery in batch]
         return Position(batch[-1].offset + 1)
-
-    async def check(self) -> Mapping[TopicPartition, Position]:
-        return {}
-
-    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """Nothing to forget."""
 
 
 @pytest.mark.parametrize("commit_every_ms", [0, 50])
@@ -69,7 +53,7 @@ async def test_what_is_no_record_becomes_a_sealed_letter_and_the_next_records_ar
     code: str,
     commit_every_ms: int,
 ) -> None:
-    shelf = Shelf(sent, commit_every_ms)
+    shelf = LetterShelf(sent, commit_every_ms)
     async with sinking(shelf, WIRES[EVENTS], sealer, sent, log.broker, tmp_path):
         at = log.broker.append(FIRST, b"somebody", value)
         end = log.add(alice, alice.lives(alice.says("I lost my card")))
@@ -88,7 +72,9 @@ async def test_the_offset_stays_behind_a_letter_that_is_not_durable_yet(
     log: Log, sealer: Sealer, sent: Sent, tmp_path: Path
 ) -> None:
     sent.holding = True
-    async with sinking(Shelf(sent), WIRES[EVENTS], sealer, sent, log.broker, tmp_path) as source:
+    async with sinking(
+        LetterShelf(sent), WIRES[EVENTS], sealer, sent, log.broker, tmp_path
+    ) as source:
         at = log.broker.append(FIRST, b"somebody", SECRET)
         await eventually(lambda: sent.letters)
         await source.call(lambda consumer: None)  # whatever was asked of it before is done now
@@ -100,7 +86,7 @@ async def test_the_offset_stays_behind_a_letter_that_is_not_durable_yet(
 async def test_a_letter_that_kafka_does_not_take_is_written_again_before_anything_else(
     log: Log, alice: Person, sealer: Sealer, sent: Sent, tmp_path: Path
 ) -> None:
-    shelf = Shelf(sent)
+    shelf = LetterShelf(sent)
     sent.losses = 2
     async with sinking(shelf, WIRES[EVENTS], sealer, sent, log.broker, tmp_path):
         log.broker.append(FIRST, b"somebody", SECRET)
@@ -113,7 +99,7 @@ async def test_a_letter_that_kafka_does_not_take_is_written_again_before_anythin
 async def test_a_registry_that_is_away_makes_no_letters(
     log: Log, alice: Person, sealer: Sealer, sent: Sent, tmp_path: Path
 ) -> None:
-    shelf, ids = Shelf(sent), SchemaIdsInMemory()
+    shelf, ids = LetterShelf(sent), SchemaIdsInMemory()
     ids.away = True
     wire = TopicWire(EVENTS, ids)
     async with sinking(shelf, wire, sealer, sent, log.broker, tmp_path) as source:

@@ -11,14 +11,14 @@ from typing import Any, cast
 
 import pytest
 from confluent_kafka import TopicPartition as Assigned
-from stage_runs import FIRST, PLACES, Log, sinking
+from stage_runs import FIRST, PLACES, Log, Shelf, sinking
 from turn_parts import IDS, WIRES, Person, SchemaIdsInMemory, Sent, eventually
 
 from infra.keys import Sealer
 from infra.telemetry.metrics import Metrics
 from schemas.events import MessageReceived
 from schemas.failures import Unavailable
-from schemas.topics import EVENTS, Topic
+from schemas.topics import EVENTS
 from schemas.wire import TopicWire
 from sinks.port import Commit, Delivery, Position, TopicPartition
 from streams.backoff import Backoff
@@ -77,25 +77,16 @@ def test_an_assignment_that_waits_for_the_other_side_lets_a_stop_through() -> No
     assert asyncio.run(main()) == [BEGINNING]
 
 
-class Shelf:
-    """A sink that keeps what it is given; some partitions may have no place on it for a while."""
+class SmallShelf(Shelf):
+    """Keeps what it is given; some partitions may have no place on it for a while."""
 
-    name = "shelf"
-    topics: tuple[Topic, ...] = (EVENTS,)
     batch_records_max = 3
-    batch_wait_ms = 0
-    commit_every_ms = 0
 
     def __init__(self) -> None:
         self.kept: dict[TopicPartition, list[str]] = {place: [] for place in PLACES}
         self.refused: set[TopicPartition] = set()
         self.lost: set[TopicPartition] = set()
         """These are read from their beginning again, and are not refused any more."""
-
-    async def assigned(
-        self, committed: Mapping[TopicPartition, Position | None]
-    ) -> Mapping[TopicPartition, Position]:
-        return {}
 
     async def write(
         self, source: TopicPartition, batch: Sequence[Delivery], commit: Commit
@@ -109,17 +100,11 @@ class Shelf:
         self.kept[source] += [cast(MessageReceived, d.record).mid for d in batch]
         return Position(batch[-1].offset + 1)
 
-    async def check(self) -> Mapping[TopicPartition, Position]:
-        return {}
-
-    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """Nothing to forget."""
-
 
 async def test_a_partition_that_cannot_be_written_holds_up_no_other(
     log: Log, alice: Person, sealer: Sealer, sent: Sent, tmp_path: Path
 ) -> None:
-    shelf, other = Shelf(), PLACES[1]
+    shelf, other = SmallShelf(), PLACES[1]
     shelf.refused.add(FIRST)
     mids = [f"m-{number}" for number in range(12)]
     said = alice.lives(*(alice.says("I lost my card", mid) for mid in mids))
@@ -136,7 +121,7 @@ async def test_a_partition_that_cannot_be_written_holds_up_no_other(
 async def test_a_partition_that_was_held_is_read_again_once_it_comes_back(
     log: Log, alice: Person, sealer: Sealer, sent: Sent, tmp_path: Path
 ) -> None:
-    first, second = Shelf(), Shelf()
+    first, second = SmallShelf(), SmallShelf()
     wire, said = WIRES[EVENTS], alice.lives(alice.says("I lost my card"))
     async with sinking(first, wire, sealer, sent, log.broker, tmp_path / "1") as source:
         await source.hold(PLACES)
@@ -152,7 +137,7 @@ async def test_a_partition_that_was_held_is_read_again_once_it_comes_back(
 async def test_held_partitions_come_and_go_and_stay_held_over_a_pause_of_all(
     log: Log, alice: Person, sealer: Sealer, sent: Sent, tmp_path: Path
 ) -> None:
-    first, second, ids = Shelf(), Shelf(), SchemaIdsInMemory()
+    first, second, ids = SmallShelf(), SmallShelf(), SchemaIdsInMemory()
     ids.schemas = list(IDS.schemas)
     first.refused.update(PLACES)
     said = alice.lives(*(alice.says("I lost my card", f"m-{number}") for number in range(12)))
@@ -186,7 +171,7 @@ async def test_a_partition_that_goes_back_while_it_is_being_held_is_read_from_th
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Backoff, "next_s", lambda self: 0.000_001)
-    shelf, mids = Shelf(), [f"m-{number}" for number in range(12)]
+    shelf, mids = SmallShelf(), [f"m-{number}" for number in range(12)]
     shelf.refused.add(FIRST)
     said = alice.lives(*(alice.says("I lost my card", mid) for mid in mids))
     async with sinking(shelf, WIRES[EVENTS], sealer, sent, log.broker, tmp_path) as source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +23,13 @@ from conversation_story import (
     restarts,
     turn_overdue,
 )
-from stage_runs import FIRST, GROUP, PLACES, Log
+from stage_runs import FIRST, GROUP, PLACES, Log, Shelf
 from turn_parts import WIRES, MakeDesk, Person, ScriptedProvider, Sent, eventually, for_ever
 
 from infra.keys import Sealer
 from infra.telemetry.metrics import Metrics
 from schemas.failures import Unavailable
-from schemas.topics import DEAD_LETTERS, EVENTS, Topic
+from schemas.topics import DEAD_LETTERS, EVENTS
 from sinks.port import Commit, Delivery, Position, TopicPartition
 from streams.answering.attempt import Attempt
 from streams.answering.open_messages import WANTED
@@ -163,22 +163,14 @@ async def test_the_first_token_is_measured_from_the_start_of_the_turn(
     assert least_s <= seconds < least_s + (5 if least_s else 0.001)
 
 
-class Shelf:
-    """A sink that keeps what it is given, all that comes within a while at once."""
+class SlowShelf(Shelf):
+    """Keeps what it is given, all that comes within a while at once."""
 
-    name = "shelf"
-    topics: tuple[Topic, ...] = (EVENTS,)
-    batch_records_max = 100
     batch_wait_ms = 800
     commit_every_ms = 50
 
     def __init__(self) -> None:
         self.writes: list[list[Any]] = []
-
-    async def assigned(
-        self, committed: Mapping[TopicPartition, Position | None]
-    ) -> Mapping[TopicPartition, Position]:
-        return {}
 
     async def write(
         self, source: TopicPartition, batch: Sequence[Delivery], commit: Commit
@@ -186,17 +178,11 @@ class Shelf:
         self.writes.append([delivery.record for delivery in batch])
         return Position(batch[-1].offset + 1)
 
-    async def check(self) -> Mapping[TopicPartition, Position]:
-        return {}
-
-    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """Nothing to forget."""
-
 
 async def test_a_sink_tells_how_long_the_oldest_of_its_records_waited(
     log: Log, alice: Person, sealer: Sealer, tmp_path: Path
 ) -> None:
-    metrics, shelf = Metrics(), Shelf()
+    metrics, shelf = Metrics(), SlowShelf()
     letters = DeadLetters(shelf.name, WIRES[DEAD_LETTERS], sealer, metrics)
     out, loop = cast(RecordsOut, Sent()), asyncio.get_running_loop()
     stage = SinkStage(shelf, Decoder([WIRES[EVENTS]]), letters, out, loop, metrics)
